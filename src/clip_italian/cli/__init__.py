@@ -1,0 +1,41 @@
+"""The command line: one small file per command that parses, calls and prints; no logic lives here.
+
+Public name: main. Exit codes: 0 done, 1 the work failed, 2 wrong arguments, 130 stopped by the user.
+"""
+
+import importlib
+import sys
+
+import typer
+from rich.console import Console
+
+from ..errors import ClipItalianError
+
+COMMANDS = ("train", "evaluate", "index", "search", "classify", "scenes", "demo", "tokens")
+
+app = typer.Typer(
+    name="clip-italian",
+    help="Italian image-text models: train, evaluate, and search your own photos in Italian.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _register() -> None:
+    for name in COMMANDS:
+        module = importlib.import_module(f"{__name__}.{name}")
+        module.register(app)
+
+
+def main() -> None:
+    """Run `clip-italian`; errors a person can act on are printed alone, without a traceback."""
+    _register()
+    try:
+        app()
+    except ClipItalianError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; run the same command again to go on where it stopped")
+        sys.exit(130)

@@ -1,0 +1,88 @@
+"""The waist: everything before it makes an Encoder, everything after it uses one and knows nothing else.
+
+Public names: Encoder, PatchEncoder, Embeddings, ImageLike, load, OPENERS.
+"""
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from .errors import BadModel
+
+ImageLike = str | Path | bytes | Image.Image
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns pictures and Italian texts into unit vectors of one space."""
+
+    name: str  # what a person calls it
+    dim: int
+    fingerprint: str  # SHA-256 of weights, tokenizer and preprocessing: vectors of two fingerprints never mix
+
+    def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
+        """Return (n, dim) float32 unit rows, one per picture. Raises CorruptImage."""
+        ...
+
+    def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
+        """Return (n, dim) float32 unit rows, one per text; texts past the model's length are cut."""
+        ...
+
+
+@runtime_checkable
+class PatchEncoder(Encoder, Protocol):
+    """An encoder that can also say where in a picture something is."""
+
+    def encode_patches(self, image: ImageLike) -> np.ndarray:
+        """Return (grid_h, grid_w, dim) float32 unit vectors. Raises CorruptImage."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit vectors and the fingerprint of the encoder that made them.
+
+    vectors: (n, dim) float32. `similarity` refuses vectors of another encoder.
+    """
+
+    vectors: np.ndarray
+    fingerprint: str
+
+    def similarity(self, other: "Embeddings") -> np.ndarray:
+        """Return (n, m) cosines with `other`. Raises BadModel when another encoder made it."""
+        if self.fingerprint != other.fingerprint:
+            raise BadModel(
+                f"these vectors come from two models ({self.fingerprint[:12]} and {other.fingerprint[:12]}); "
+                "encode both sides with the same one"
+            )
+        return self.vectors @ other.vectors.T
+
+
+# Tried in order; each is "module:function", called with (name_or_path, device), and returns an Encoder, or None when the
+# name is not its kind. Modules are imported when tried, so that the base install needs neither torch nor transformers.
+OPENERS: list[str] = [
+    "clip_italian.models.checkpoint:open_directory",
+    "clip_italian.models.transformers_encoder:open_transformers",
+]
+
+
+def load(name_or_path: str | Path, *, device: str = "cpu") -> Encoder:
+    """Open a model by directory, or by hub id where the hub can be reached.
+
+    Raises BadModel when no opener knows the name or the model is broken, MissingExtra when its library is missing.
+
+    >>> load("runs/mine").encode_texts(["un gatto sul divano"]).shape      # doctest: +SKIP
+    (1, 512)
+    """
+    for opener in OPENERS:
+        module, function = opener.split(":")
+        encoder = getattr(importlib.import_module(module), function)(str(name_or_path), device)
+        if encoder is not None:
+            assert isinstance(encoder, Encoder)
+            return encoder
+    raise BadModel(f"{name_or_path}: neither a model directory nor a hub id of the form owner/name")

@@ -1,0 +1,40 @@
+"""Messages a person can act on: every error says what is wrong, where, and what to do.
+
+Public names: ClipItalianError and its family. The command line prints the message alone and exits with 1.
+"""
+
+
+class ClipItalianError(Exception):
+    """Anything this package refuses or cannot finish; its text is the whole message for the user."""
+
+
+class CorruptImage(ClipItalianError):
+    """A picture cannot be decoded: truncated, not a picture, without pixels, or too large to open safely."""
+
+
+class BadRecord(ClipItalianError):
+    """A line, row or archive member of a data set breaks its format."""
+
+
+class BadModel(ClipItalianError):
+    """A model directory is incomplete, altered, of an unknown kind, or its parts disagree."""
+
+
+class BadRecipe(ClipItalianError):
+    """A recipe holds an unknown key, a wrong value, or settings that contradict each other."""
+
+
+class BadAlbum(ClipItalianError):
+    """An album file is not an album, is of a newer version, or was made with another model."""
+
+
+class BadLabels(ClipItalianError):
+    """A list of class names or templates is empty, repeated, or does not fit the pictures."""
+
+
+class MissingExtra(ClipItalianError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class Busy(ClipItalianError):
+    """Another process holds the lock on a file or folder."""

@@ -1,0 +1,1 @@
+"""Image and text towers: pretrained from pip, from transformers, or from scratch."""
