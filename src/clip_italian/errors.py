@@ -38,3 +38,7 @@ class MissingExtra(ClipItalianError):
 
 class Busy(ClipItalianError):
     """Another process holds the lock on a file or folder."""
+
+
+class BadQuery(ClipItalianError):
+    """A search asks for nothing: an empty query, or no results."""

@@ -24,22 +24,29 @@ class Caption:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """Where a picture's bytes lie: a file, or `size` bytes at `offset` of a tar."""
+    """Where a picture's bytes lie: a file, `size` bytes at `offset` of a tar, or `data` for a compressed tar's member.
+
+    A member without size was looked for in its tar and not found.
+    """
 
     path: Path
     member: str | None = None
     offset: int = 0
     size: int | None = None
+    data: bytes | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> bytes:
         """Return the encoded picture's bytes. Raises BadRecord when the file is gone or ends early.
 
         Safe from many threads and after a fork: tars are read by position, without a shared file offset.
         """
+        if self.data is not None:
+            return self.data
         try:
             if self.member is None:
                 return self.path.read_bytes()
-            assert self.size is not None
+            if self.size is None:
+                raise BadRecord(f"{self}: no such member in the tar; fetch the tar again or leave the picture out")
             data = os.pread(_descriptor(self.path, os.getpid()), self.size, self.offset)
         except OSError as error:
             raise BadRecord(f"{self}: cannot be read ({error.strerror}); check that the file is there") from error

@@ -1,0 +1,140 @@
+"""index, search and classify as a person types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from clip_italian.cli import classify, index, search
+from clip_italian.errors import BadAlbum, BadLabels, BadModel, BadQuery, ClipItalianError
+
+COLOURS = {"rosso": (230, 20, 20), "verde": (20, 220, 30), "blu": (20, 20, 230)}
+
+
+@pytest.fixture(autouse=True)
+def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "search"))
+    monkeypatch.setattr("clip_italian.encoder.OPENERS", ["fake_encoder:open_fake"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for i in range(9):
+        name, colour = list(COLOURS.items())[i % 3]
+        noise = np.random.default_rng(i).integers(0, 20, (20, 20, 3))
+        path = tmp_path / "foto" / f"{name} {i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray((np.array(colour) + noise).astype(np.uint8)).save(path)
+    return tmp_path / "foto"
+
+
+def run(*arguments: str) -> Result:
+    app = typer.Typer()
+    for command in (index, search, classify):
+        command.register(app)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def index_it() -> Result:
+    result = run("index", "foto", "--album", "foto.album", "--model", "fake")
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_index_reports(folder: Path) -> None:
+    (folder / "rotta.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
+    out = index_it().stdout
+    assert "foto.album: 9 photos in this run (9 added, 0 changed, 0 renamed, 0 unchanged, 0 removed)" in out
+    assert "1 skipped:\n  rotta.jpg: damaged or cut short" in out
+    again = run("index", "foto", "--album", "foto.album")
+    assert again.exit_code == 0
+    assert "9 unchanged" in again.stdout
+    assert "1 skipped before and not changed since (try them again with --retry)" in again.stdout
+    assert "1 skipped:" in run("index", "foto", "--album", "foto.album", "--retry").stdout
+
+
+def test_a_new_album_needs_a_model(folder: Path) -> None:
+    result = run("index", "foto", "--album", "foto.album")
+    assert result.exit_code == 2
+    assert "needs a model" in result.output
+    assert not Path("foto.album").exists()
+
+
+def test_search_prints_rank_score_path(folder: Path) -> None:
+    index_it()
+    lines = run("search", "un muro rosso", "--album", "foto.album", "-k", "3").stdout.splitlines()
+    assert len(lines) == 3
+    for rank, line in enumerate(lines, start=1):
+        found_rank, score, path = line.split(maxsplit=2)
+        assert int(found_rank) == rank
+        assert 0.5 < float(score) <= 1
+        assert Path(path).parent == folder and Path(path).name.startswith("rosso")
+
+
+def test_search_json_and_sheet(folder: Path) -> None:
+    strange = folder / os.fsdecode(b"caff\xe8 \n blu.png")
+    (folder / "blu 2.png").rename(strange)
+    index_it()
+    result = run("search", "blu", "--album", "foto.album", "--json", "--sheet", "found.png")
+    found = json.loads(result.stdout)
+    assert found["query"] == "blu"
+    assert found["model"] == f"{'fake':0<64}"
+    assert [hit["rank"] for hit in found["hits"]] == list(range(1, 10))
+    assert all(Path(hit["path"]).is_file() for hit in found["hits"])
+    assert str(strange) in {hit["path"] for hit in found["hits"][:3]}
+    assert Image.open("found.png").width > 600
+    plain = run("search", "blu", "--album", "foto.album").stdout
+    assert r"caff\xe8 \n blu.png" in plain
+    assert len(plain.splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["search", "blu", "--album", "none.album"], BadAlbum, "there is no album"),
+        (["search", " ", "--album", "foto.album"], BadQuery, "the query is empty"),
+        (["search", "blu", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
+        (["search", "blu", "--album", "foto.album", "--model", "none"], BadModel, "none: neither"),
+        (["index", "foto", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
+        (["index", "none", "--album", "foto.album"], ClipItalianError, "no such folder"),
+        (["classify", "foto/blu 2.png", "--labels", "blu,,rosso", "--model", "fake"], BadLabels, "a label is empty"),
+    ],
+)
+def test_errors_a_person_can_act_on(folder: Path, arguments: list[str], error: type[Exception], message: str) -> None:
+    index_it()
+    result = run(*arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("arguments", [["search"], ["search", "blu", "--album", "x", "-k", "0"], ["index", "foto"]])
+def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_classify(folder: Path) -> None:
+    result = run("classify", "foto/blu 2.png", "--labels", "rosso, blu,verde", "--model", "fake")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("blu") and "█" in lines[0]
+    found = json.loads(run("classify", "foto/blu 2.png", "--labels", "rosso,blu", "--model", "fake", "--json").stdout)
+    assert [row["label"] for row in found["labels"]] == ["blu", "rosso"]
+    assert sum(row["probability"] for row in found["labels"]) == pytest.approx(1)
+
+
+def test_every_command_has_an_example() -> None:
+    for command in ("index", "search", "classify"):
+        assert f"Example: clip-italian {command}" in " ".join(run(command, "--help").output.split())
+
+
+def test_help_loads_no_model_library() -> None:
+    code = "import sys; from clip_italian.cli import index, search, classify; "
+    subprocess.run([sys.executable, "-c", code + "assert not {'torch', 'transformers'} & set(sys.modules)"], check=True)
