@@ -1,0 +1,41 @@
+"""Texts to piece ids, whatever tokenizer a tower brings.
+
+Public name: Tokenizer.
+"""
+
+from collections.abc import Sequence
+
+import tokenizers
+import torch
+from torch import Tensor
+
+from ..errors import BadModel
+
+PAD_NAMES = ("<pad>", "[PAD]", "<|endoftext|>")
+
+
+class Tokenizer:
+    """A `tokenizers.Tokenizer` that always cuts at `max_length` pieces, closing marks included, and pads to the longest text.
+
+    The published CLIP-Italian processor does not cut and feeds BERT more positions than were trained.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, max_length: int) -> None:
+        pad = next((name for name in PAD_NAMES if backend.token_to_id(name) is not None), None)
+        if pad is None:
+            raise BadModel(f"the tokenizer has no padding piece; one of {', '.join(PAD_NAMES)} is needed")
+        self.backend = tokenizers.Tokenizer.from_str(backend.to_str())
+        self.max_length = max_length
+        self.backend.enable_truncation(max_length)
+        self.backend.enable_padding(pad_id=self.backend.token_to_id(pad), pad_token=pad)
+
+    @property
+    def size(self) -> int:
+        """The number of pieces, added ones included."""
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids (n, t) int64 and mask (n, t) bool, True at real pieces; t is the longest text's length."""
+        encodings = self.backend.encode_batch(list(texts))
+        ids = torch.tensor([encoding.ids for encoding in encodings], dtype=torch.int64)
+        return ids, torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
