@@ -1,0 +1,100 @@
+"""`clip-italian index`: bring an album up to date with a folder of photos."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import rich.progress
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+    from ..search.indexing import IndexSummary, Progress
+
+_SHOWN = 20  # skipped files that are listed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command()
+    def index(
+        folder: Annotated[Path, typer.Argument(help="Folder of photos; its subfolders are read too.")],
+        album: Annotated[Path, typer.Option(help="The album file; made if it is not there.")],
+        model: Annotated[str | None, typer.Option(help="Model directory or hub id; an album remembers it.")] = None,
+        retry: Annotated[bool, typer.Option(help="Try again files that were skipped before.")] = False,
+        batch: Annotated[int, typer.Option(min=1, help="Photos encoded and saved at a time.")] = 32,
+        workers: Annotated[int | None, typer.Option(min=1, help="Threads that open photos.")] = None,
+    ) -> None:
+        """Make a folder of photos searchable; run it again after the folder has changed.
+
+        Example: clip-italian index ~/Foto --album foto.album --model runs/mine
+        """
+        from ..search.indexing import Stopped
+        from ..search.indexing import index as bring_up_to_date
+
+        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told with the skipped ones
+        encoder, remembered = _encoder(album, model)
+        stopped = False
+        try:
+            with _bar() as bar:
+                show = _shower(bar)
+                summary = bring_up_to_date(
+                    folder, album, encoder, model=remembered, batch=batch, workers=workers, retry=retry, progress=show
+                )
+        except Stopped as stop:
+            summary, stopped = stop.summary, True
+        for line in _report(summary, album):
+            typer.echo(line)
+        if stopped:
+            typer.echo("stopped; run the same command again to go on from here", err=True)
+            raise typer.Exit(130)
+
+
+def _encoder(album: Path, model: str | None) -> "tuple[Encoder, str]":
+    """Return the album's model, or for a new album the one that was named, and the name to remember."""
+    from ..encoder import load
+    from ..search.album import Album, is_blank
+
+    if not is_blank(album):
+        with Album.open(album) as known:
+            return known.load_encoder(model), known.model
+    if model is None:
+        raise typer.BadParameter("a new album needs a model, such as --model runs/mine", param_hint="--model")
+    return load(model), str(Path(model).resolve()) if Path(model).exists() else model
+
+
+def _shower(bar: rich.progress.Progress) -> Callable[["Progress"], None]:
+    task = bar.add_task("photos", total=None, rate="")
+
+    def show(progress: "Progress") -> None:
+        speed = bar.tasks[0].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        bar.update(task, completed=progress.done, total=progress.total, rate=rate)
+
+    return show
+
+
+def _bar() -> rich.progress.Progress:
+    text, bar, count = rich.progress.TextColumn, rich.progress.BarColumn, rich.progress.MofNCompleteColumn
+    columns = (text("{task.description}"), bar(), count(), text("{task.fields[rate]}"))
+    left = rich.progress.TimeRemainingColumn()
+    return rich.progress.Progress(*columns, left, console=Console(stderr=True), transient=True)
+
+
+def _report(summary: "IndexSummary", album: Path) -> Iterator[str]:
+    from ..images import printable
+
+    in_album = summary.added + summary.changed + summary.renamed + summary.unchanged
+    kinds = ("added", "changed", "renamed", "unchanged", "removed")
+    counts = ", ".join(f"{getattr(summary, kind):,} {kind}" for kind in kinds)
+    yield f"{printable(album)}: {in_album:,} photos in this run ({counts})"
+    if summary.skipped:
+        yield f"{len(summary.skipped):,} skipped:"
+        yield from (f"  {printable(skip.path)}: {skip.reason}" for skip in summary.skipped[:_SHOWN])
+        if len(summary.skipped) > _SHOWN:
+            yield f"  … and {len(summary.skipped) - _SHOWN:,} more"
+    if summary.skipped_before:
+        yield f"{summary.skipped_before:,} skipped before and not changed since (try them again with --retry)"

@@ -1,0 +1,51 @@
+"""`clip-italian search`: find photos of an album with Italian words."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command()
+    def search(
+        query: Annotated[str, typer.Argument(help="What the photo shows, in Italian.")],
+        album: Annotated[Path, typer.Option(help="The album file that `index` made.")],
+        k: Annotated[int, typer.Option("-k", min=1, help="How many photos to return.")] = 20,
+        model: Annotated[str | None, typer.Option(help="Where the album's model is now, if it has moved.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        sheet: Annotated[Path | None, typer.Option(help="Also draw what was found into this PNG.")] = None,
+    ) -> None:
+        """Find photos with Italian words, the best first.
+
+        Example: clip-italian search "un gatto sul divano" --album foto.album -k 5
+        """
+        from ..images import printable
+        from ..search.album import Album
+        from ..search.query import search as find
+        from ..search.sheet import Row, contact_sheet
+
+        with Album.open(album) as opened:
+            hits = find(opened, opened.load_encoder(model), query, k)
+            fingerprint = opened.fingerprint
+        if as_json:
+            found = [{"rank": hit.rank, "score": round(hit.score, 6), "path": str(hit.path)} for hit in hits]
+            typer.echo(json_text({"query": query, "album": str(album), "model": fingerprint, "hits": found}))
+        else:
+            for hit in hits:
+                typer.echo(f"{hit.rank:>3}  {hit.score:.3f}  {printable(hit.path)}")
+            if not hits:
+                typer.echo("the album has no photos yet; index a folder first", err=True)
+        if sheet is not None:
+            captions = [f"{hit.score:.3f}  {printable(hit.path.name)}" for hit in hits]
+            contact_sheet([Row(query, [hit.path for hit in hits], captions)], sheet)
+
+
+def json_text(value: object) -> str:
+    """Format as JSON; stray bytes of a file name that is not UTF-8 become \\udcxx, as Python's os.fsencode reads."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
