@@ -191,3 +191,15 @@ def test_what_is_written_is_read_back(tmp_path_factory, pictures, extra):
 
 def as_items(caption):
     return caption.items() if isinstance(caption, dict) else [("it", caption)]
+
+
+def test_a_label_becomes_the_sample_s_class(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    lines = tmp_path / "data.jsonl"
+    lines.write_text('{"image_path": "a.jpg", "captions": ["un cerchio"], "label": 3}\n')
+    (sample,) = read(lines)
+    assert sample.label == 3
+    assert sample.extra["label"] == 3
+    lines.write_text('{"image_path": "a.jpg", "captions": ["un cerchio"], "label": "tre"}\n')
+    with pytest.raises(BadRecord, match=r"data\.jsonl:1: \"label\" is 'tre'"):
+        read(lines)

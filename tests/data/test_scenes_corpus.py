@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from clip_italian.data import scenes as drawn
+from clip_italian.data.readers import read
 from clip_italian.data.scenes import dataset
 from clip_italian.errors import Busy
 from clip_italian.files import lock
@@ -150,3 +151,13 @@ def test_two_writers_of_one_split_are_refused(tmp_path):
         with pytest.raises(Busy, match="writing scenes"):
             drawn.write(tmp_path, 2)
         drawn.write(tmp_path, 2, split="valid")
+
+
+def test_the_readers_read_what_is_written(tmp_path):
+    written = drawn.write(tmp_path, 12, split="test", kind="single")
+    in_memory = drawn.corpus(12, split="test", kind="single")
+    for sample, expected in zip(read(written.lines), in_memory, strict=True):
+        assert sample.captions == expected.captions
+        assert sample.image.read() == expected.image.read()
+        assert sample.extra["objects"] == expected.extra["objects"]
+    assert [sample.label for sample in read(written.shards[0])] == [sample.label for sample in in_memory]

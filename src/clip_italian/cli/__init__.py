@@ -34,8 +34,11 @@ def main() -> None:
     try:
         app()
     except ClipItalianError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; run the same command again to go on where it stopped")
-        sys.exit(130)
+        _fail(str(error))
+    except OSError as error:  # a full disk, a folder without write permission: the system's words name the file
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}; what was finished is kept")
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {message}", markup=False)
+    sys.exit(1)

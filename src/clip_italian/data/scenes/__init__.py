@@ -4,8 +4,8 @@ Owns: the words and the combinations kept from training (vocabulary.py), the cho
 and where (layout.py), a scene with its captions and contrasts (scene.py), the drawing (shapes.py, palette.py, draw.py),
 the data set in memory and on disk (dataset.py), the contact sheet (contact.py).
 
-Public names: corpus, write, scenes, make, Scene, Thing, Group, contrasts, hard_negatives, CONTRASTS, class_names, held_out, SHAPES,
-COLOURS, RELATIONS, SPLITS, KINDS, sheet.
+Public names: corpus, write, scenes, make, Scene, Thing, Group, contrasts, hard_negatives, CONTRASTS, class_names,
+held_out, SHAPES, COLOURS, RELATIONS, SPLITS, KINDS, sheet.
 """
 
 from .contact import sheet

@@ -89,9 +89,7 @@ def write(
     paths = [out / f"{name}-{shard:02d}.tar" for shard in range(-(-n // SHARD))]
     drawn = _pictures(scenes(n, split=split, seed=seed, kind=kind), size, jobs)
     with lock(out / f".{name}.lock", "writing scenes"):
-        for pattern in (f".{name}.jsonl.*.part", f".{name}-[0-9]*.tar.*.part"):
-            for abandoned in out.glob(pattern):
-                abandoned.unlink()
+        _remove(*out.glob(f".{name}.jsonl.*.part"), *out.glob(f".{name}-[0-9]*.tar.*.part"))
         with atomic_write(out / f"{name}.jsonl", "w") as lines, ExitStack() as shards:
             tars: list[tarfile.TarFile] = []
             for number, (scene, picture) in enumerate(drawn):
@@ -105,13 +103,9 @@ def write(
                 lines.write(_line(f"{paths[len(tars) - 1].name}#{member}", scene, size))
                 if progress:
                     progress(number + 1, n)
-        for stale in set(out.glob(f"{name}-[0-9]*.tar")) - set(paths):
-            stale.unlink()
-        classes = out / "scenes-classes.txt"
-        if kind == "single":
-            with atomic_write(classes, "w") as names:
-                names.writelines(f"{label}\n" for label in class_names())
-    return Written(out / f"{name}.jsonl", tuple(paths), classes if kind == "single" else None)
+        _remove(*set(out.glob(f"{name}-[0-9]*.tar")).difference(paths))
+        classes = _write_classes(out) if kind == "single" else None
+    return Written(out / f"{name}.jsonl", tuple(paths), classes)
 
 
 def describe(scene: Scene, size: int) -> dict[str, Any]:
@@ -145,6 +139,18 @@ def _jpeg(scene: Scene, size: int) -> bytes:
     # Colours of small objects would bleed at the usual half resolution.
     scene.draw(size).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return stream.getvalue()
+
+
+def _remove(*leftovers: Path) -> None:
+    for path in leftovers:
+        path.unlink()
+
+
+def _write_classes(out: Path) -> Path:
+    path = out / "scenes-classes.txt"
+    with atomic_write(path, "w") as names:
+        names.writelines(f"{label}\n" for label in class_names())
+    return path
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

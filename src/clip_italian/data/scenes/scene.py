@@ -146,16 +146,18 @@ def contrasts(scene: Scene, kind: Contrast) -> tuple[tuple[str, ...], int]:
 def hard_negatives(scene: Scene) -> tuple[str, ...]:
     """Return sentences that are almost true: one group in another colour or number, or the opposite relation.
 
-    They come in all the forms that captions have, so that no form gives a false one away.
+    Colours, numbers and relations make up about equal parts, so that a few drawn at random ask about each. They come
+    in all the forms that captions have, so that no form gives a false one away. Combinations kept from training are
+    not among them: what is called false in training must not be the answer of a test.
     """
     near: list[tuple[tuple[Group, ...], str | None]] = []
     for place, group in enumerate(scene.groups):
         changed = [replace(group, colour=colour) for colour in COLOURS if colour != group.colour]
-        changed += [replace(group, count=count) for count in COUNTS if count != group.count]
+        changed += [replace(group, count=count) for count in COUNTS if count != group.count] * 2
         near += [((*scene.groups[:place], other, *scene.groups[place + 1 :]), scene.relation) for other in changed]
     if scene.relation is not None:
-        near += [(scene.groups, OPPOSITE[scene.relation])] * len(COUNTS)  # as often as a number is changed
-    forms = [_captions(groups, relation) for groups, relation in near]
+        near += [(scene.groups, OPPOSITE[scene.relation])] * 2 * (len(COUNTS) - 1)
+    forms = [_captions(groups, relation) for groups, relation in near if not held_out(groups, relation)]
     return tuple(texts[number % len(texts)] for number, texts in enumerate(forms))
 
 
