@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from .errors import BadModel
+from .errors import BadModel, MissingExtra
 
 ImageLike = str | Path | bytes | Image.Image
 
@@ -63,12 +63,13 @@ class Embeddings:
         return self.vectors @ other.vectors.T
 
 
-# Tried in order; each is "module:function", called with (name_or_path, device), and returns an Encoder, or None when the
-# name is not its kind. Modules are imported when tried, so that the base install needs neither torch nor transformers.
+# Tried in order; each is "module:function", called with (name_or_path, device), and returns an Encoder, or None when
+# the name is not its kind. Modules are imported when tried: the base install needs neither torch nor transformers.
 OPENERS: list[str] = [
     "clip_italian.models.checkpoint:open_directory",
     "clip_italian.models.transformers_encoder:open_transformers",
 ]
+_TRAIN_LIBRARIES = ("torch", "transformers", "tokenizers", "huggingface_hub")
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Encoder:
@@ -80,9 +81,22 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Encoder:
     (1, 512)
     """
     for opener in OPENERS:
-        module, function = opener.split(":")
-        encoder = getattr(importlib.import_module(module), function)(str(name_or_path), device)
+        encoder = _open(opener, str(name_or_path), device)
         if encoder is not None:
-            assert isinstance(encoder, Encoder)
             return encoder
     raise BadModel(f"{name_or_path}: neither a model directory nor a hub id of the form owner/name")
+
+
+def _open(opener: str, name: str, device: str) -> Encoder | None:
+    module, function = opener.split(":")
+    try:
+        encoder = getattr(importlib.import_module(module), function)(name, device)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in _TRAIN_LIBRARIES:
+            raise
+        raise MissingExtra(
+            f"{name}: opening a model needs {library}, which is not installed; run: pip install 'clip-italian[train]'"
+        ) from error
+    assert encoder is None or isinstance(encoder, Encoder)
+    return encoder

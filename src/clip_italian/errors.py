@@ -42,3 +42,7 @@ class Busy(ClipItalianError):
 
 class BadQuery(ClipItalianError):
     """A search asks for nothing: an empty query, or no results."""
+
+
+class CannotWrite(ClipItalianError):
+    """A file cannot be written: the disk is full, or the place may not be written to."""

@@ -4,7 +4,7 @@ Public names: Preprocess, OPENAI_CLIP.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -16,14 +16,23 @@ Resize = Literal["crop", "squash"]
 class Preprocess:
     """How a picture becomes (3, size, size) float32.
 
-    resize: "crop" scales the shorter side to `size` and cuts the middle square, as CLIP does; "squash" scales both sides to
-    `size`, so that nothing of the picture is lost. mean, std: per channel, for values in [0, 1].
+    resize: "crop" scales the shorter side to `size` and cuts the middle square, as CLIP does; "squash" scales both
+    sides to `size`, so that nothing of the picture is lost. mean, std: per channel, for values in [0, 1]. Raises
+    ValueError for settings that describe no such square.
     """
 
     size: int = 224
     resize: Resize = "crop"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"a picture's size is a whole number of pixels from 1 up, not {self.size!r}")
+        if self.resize not in get_args(Resize):
+            raise ValueError(f"pictures are resized by {' or '.join(get_args(Resize))}, not {self.resize!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean and std are three numbers, std above 0, not {self.mean} and {self.std}")
 
     def square(self, image: Image.Image) -> Image.Image:
         """Return the picture as size × size RGB; bicubic with antialiasing."""
@@ -53,7 +62,7 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Preprocess":
-        """Rebuild from `to_json`. Raises TypeError on unknown keys."""
+        """Rebuild from `to_json`. Raises KeyError, TypeError or ValueError where a key is missing, unknown or wrong."""
         return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
 
 

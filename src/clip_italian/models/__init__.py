@@ -1,1 +1,7 @@
-"""."""
+"""Models: towers, heads, the dual encoder, its directory on disk, and each kind of model as an Encoder.
+
+Owns: towers (towers/), heads.py, lowrank.py, dual.py, tokenizer.py and tokenizer_training.py; our model directory
+(checkpoint.py) and its Encoder (torch_encoder.py); what comes from transformers (transformers_encoder.py,
+vision_text.py, hybrid_clip.py, hub.py). `clip_italian.load` opens them all. Public names are in those modules; nothing
+is imported here, so that importing the package loads no torch.
+"""

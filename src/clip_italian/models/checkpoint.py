@@ -1,11 +1,14 @@
-"""Our model directory: `model.json` to read, `model.safetensors` with what was learned, `tokenizer.json` where it is ours.
+"""Our model directory: `model.json` to read, `model.safetensors` with what was learned, `tokenizer.json` where ours.
 
-What a pretrained tower from pip brings and training left alone is not stored: it is read from the package again, so that a
-finished model holds changes and heads only. Public names: Checkpoint, save, load_checkpoint, open_directory.
+What a pretrained tower from pip brings and training left alone is not stored: it is read from the package again, so
+that a finished model holds changes and heads only.
+
+Public names: Checkpoint, save_checkpoint, load_checkpoint, open_directory, learned_tensors, load_learned.
 """
 
 import json
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +28,14 @@ from .towers import build_image_tower, build_text_tower
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS, TOKENIZER = "model.json", "model.safetensors", "tokenizer.json"
+OTHER_DESCRIPTION = "config.json"  # of a transformers model, which another opener reads
+# What building a model out of JSON values of the wrong kind or size raises.
+_WRONG_VALUES = (TypeError, ValueError, AttributeError, OverflowError, RuntimeError)
 
 
 @dataclass
 class Checkpoint:
-    """A model with everything that is needed to use it; notes are free JSON values (recipe, figures) stored beside it."""
+    """A model with everything that is needed to use it; notes are free JSON values, such as recipe and figures."""
 
     model: DualEncoder
     tokenizer: Tokenizer
@@ -39,42 +45,44 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, *, half: bool = False) -> None:
-    """Write a model directory; files appear whole, `model.json` last. half: store weights as float16, for release."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write a model directory; half: store weights as float16, for release.
+
+    Whatever stops it, the directory holds the old model or the new one: the new files lie beside the old ones until
+    `model.json`, which names their hashes, is replaced. Raises OSError (disk full).
+    """
     model = checkpoint.model
-    weights = learned_tensors(model)
-    kind = torch.float16 if half else None
-    with atomic_write(directory / WEIGHTS) as stream:
-        stream.write(save({name: tensor.to(kind or tensor.dtype).contiguous() for name, tensor in weights.items()}))
-    files = {WEIGHTS: sha256_file(directory / WEIGHTS)}
+    files = {WEIGHTS: save(_stored(learned_tensors(model), half))}
     if not _brings_tokenizer(model.text_tower.spec):
-        with atomic_write(directory / TOKENIZER, "w") as stream:
-            stream.write(checkpoint.tokenizer.backend.to_str(pretty=True))
-        files[TOKENIZER] = sha256_file(directory / TOKENIZER)
+        files[TOKENIZER] = checkpoint.tokenizer.backend.to_str(pretty=True).encode("utf-8")
+    for name, data in files.items():
+        with atomic_write(_next(directory / name)) as stream:
+            stream.write(data)
     write_json(
         directory / DESCRIPTION,
         {
             "format": FORMAT,
             "name": checkpoint.name,
             "dim": model.dim,
-            "scale": float(model.scale),
+            "scale": float(model.scale.detach()),
             "image_tower": model.image_tower.spec,
             "text_tower": model.text_tower.spec,
             "image_head": model.image_head_spec,
             "text_head": model.text_head_spec,
             "preprocess": checkpoint.preprocess.to_json(),
             "max_length": checkpoint.tokenizer.max_length,
-            "files": files,
+            "files": {name: sha256(data).hexdigest() for name, data in files.items()},
             "notes": checkpoint.notes,
         },
     )
+    for name in files:
+        _next(directory / name).replace(directory / name)
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Read a model directory after checking its files' hashes. Raises BadModel, MissingExtra."""
+    directory = Path(directory)
     description = _read_description(directory)
-    for name, expected in description["files"].items():
-        _check(directory / name, expected)
+    files = {name: _whole(directory / name, expected) for name, expected in description["files"].items()}
     try:
         model = DualEncoder(
             build_image_tower(description["image_tower"]),
@@ -85,18 +93,29 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             scale=description["scale"],
         )
         preprocess = Preprocess.from_json(description["preprocess"])
-        tokenizer = _tokenizer(directory, description)
-    except (KeyError, TypeError) as error:
-        raise BadModel(f"{directory / DESCRIPTION}: {error} is missing or wrong; fetch the model again") from error
-    load_learned(model, _read_weights(directory / WEIGHTS), str(directory / WEIGHTS))
-    _check_vocabulary(directory, model, tokenizer)
-    return Checkpoint(model, tokenizer, preprocess, description["name"], description.get("notes", {}))
+        tokenizer = Tokenizer(_backend(directory, description["text_tower"], files), description["max_length"])
+    except KeyError as error:
+        raise BadModel(f"{directory / DESCRIPTION}: {error} is missing; fetch the model again") from error
+    except _WRONG_VALUES as error:
+        raise BadModel(f"{directory / DESCRIPTION}: describes no model ({error}); fetch the model again") from error
+    load_learned(model, _read_weights(files[WEIGHTS]), str(directory / WEIGHTS))
+    _check_agreement(directory, model, tokenizer)
+    name, notes = description.get("name", directory.name), description.get("notes", {})
+    return Checkpoint(model, tokenizer, preprocess, name, notes)
 
 
 def open_directory(name: str, device: str) -> TorchEncoder | None:
-    """Open a model directory of ours as an Encoder; None when `name` is not one. Raises BadModel, MissingExtra."""
+    """Open a model directory of ours as an Encoder; None when `name` is not one.
+
+    Raises BadModel, for a directory that holds no model at all too, and MissingExtra.
+    """
     directory = Path(name)
     if not (directory / DESCRIPTION).is_file():
+        if directory.is_dir() and not (directory / OTHER_DESCRIPTION).is_file():
+            raise BadModel(
+                f"{directory}: holds no model: neither {DESCRIPTION} (one of ours) nor {OTHER_DESCRIPTION} "
+                "(transformers') is there; a training run writes the first when its first validation is done"
+            )
         return None
     checkpoint = load_checkpoint(directory)
     return TorchEncoder(
@@ -112,37 +131,56 @@ def learned_tensors(model: DualEncoder) -> dict[str, Tensor]:
 
 
 def load_learned(model: DualEncoder, weights: dict[str, Tensor], where: str) -> None:
-    """Copy stored tensors into the model. Raises BadModel when names or shapes differ from the model's."""
+    """Copy stored tensors into the model, as its own type. Raises BadModel when names or shapes differ from its own."""
     own = learned_tensors(model)
-    if missing := sorted(set(own) ^ set(weights)):
-        raise BadModel(f"{where}: {len(missing)} tensors do not fit the description, such as {missing[0]}")
+    if strange := sorted(set(own) ^ set(weights)):
+        raise BadModel(f"{where}: {len(strange)} tensors do not fit the description, such as {strange[0]}")
+    for name, tensor in weights.items():
+        if own[name].shape != tensor.shape:
+            raise BadModel(f"{where}: {name} is {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
     with torch.no_grad():
         for name, tensor in weights.items():
-            if own[name].shape != tensor.shape:
-                raise BadModel(f"{where}: {name} is {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
             own[name].copy_(tensor)
+
+
+def _stored(weights: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
+    """Make tensors ready for the file; whole numbers, such as counters, stay what they are in a half-precision file."""
+    return {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in weights.items()
+    }
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(f"{path.name}.next")
 
 
 def _read_description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION
     try:
         description = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise BadModel(f"{directory}: {DESCRIPTION} is missing, so this is not a model directory of ours") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise BadModel(f"{path}: cannot be read as a model's description ({error})") from error
     if not isinstance(description, dict) or not isinstance(description.get("files"), dict):
         raise BadModel(f"{path}: is not a model's description; fetch the model again")
     if (found := description.get("format")) != FORMAT:
         raise BadModel(f"{path}: format {found!r}, but this version reads {FORMAT}; update clip-italian")
+    if WEIGHTS not in description["files"] or not set(description["files"]) <= {WEIGHTS, TOKENIZER}:
+        raise BadModel(f"{path}: lists {', '.join(description['files'])} where {WEIGHTS} and {TOKENIZER} belong")
     return description
 
 
-def _check(path: Path, expected: str) -> None:
-    if path.name not in (WEIGHTS, TOKENIZER):
-        raise BadModel(f"{path}: a model directory holds no file of that name")
-    if not path.is_file():
+def _whole(path: Path, expected: str) -> Path:
+    """Return the file of that hash: `path`, or its next one where a save was stopped right after its commit."""
+    found = {candidate: sha256_file(candidate) for candidate in (path, _next(path)) if candidate.is_file()}
+    for candidate, digest in found.items():
+        if digest == expected:
+            return candidate
+    if path not in found:
         raise BadModel(f"{path}: is missing; fetch the model again")
-    if (found := sha256_file(path)) != expected:
-        raise BadModel(f"{path}: was altered or cut short (SHA-256 {found[:12]}…, expected {expected[:12]}…)")
+    raise BadModel(f"{path}: was altered or cut short (SHA-256 {found[path][:12]}…, expected {str(expected)[:12]}…)")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -156,19 +194,28 @@ def _brings_tokenizer(spec: dict[str, Any]) -> bool:
     return spec["type"] == "multilingual-e5-small"
 
 
-def _tokenizer(directory: Path, description: dict[str, Any]) -> Tokenizer:
-    if _brings_tokenizer(description["text_tower"]):
+def _backend(directory: Path, text_tower: dict[str, Any], files: dict[str, Path]) -> tokenizers.Tokenizer:
+    if _brings_tokenizer(text_tower):
         from .towers import e5
 
-        return Tokenizer(e5.tokenizer(e5.kept_pieces()), description["max_length"])
+        return e5.tokenizer(e5.kept_pieces())
+    if TOKENIZER not in files:
+        raise BadModel(f"{directory}: {TOKENIZER} is not among the model's files; fetch the model again")
     try:
-        backend = tokenizers.Tokenizer.from_file(str(directory / TOKENIZER))
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        return tokenizers.Tokenizer.from_file(str(files[TOKENIZER]))
+    except Exception as error:  # the tokenizers library raises nothing narrower
         raise BadModel(f"{directory / TOKENIZER}: cannot be read as a tokenizer ({error})") from error
-    return Tokenizer(backend, description["max_length"])
 
 
-def _check_vocabulary(directory: Path, model: DualEncoder, tokenizer: Tokenizer) -> None:
-    rows = getattr(model.text_tower, "vocabulary", model.text_tower.spec.get("vocabulary"))
+def _check_agreement(directory: Path, model: DualEncoder, tokenizer: Tokenizer) -> None:
+    """Check that the text tower can read whatever the tokenizer gives."""
+    tower = model.text_tower
+    rows = getattr(tower, "vocabulary", tower.spec.get("vocabulary"))
     if rows is not None and tokenizer.size > rows:
-        raise BadModel(f"{directory}: the tokenizer has {tokenizer.size} pieces, but its text tower only {rows}")
+        raise BadModel(
+            f"{directory}: the tokenizer's largest piece id is {tokenizer.size - 1}, but its text tower has {rows} rows"
+        )
+    if tower.max_length is not None and tokenizer.max_length > tower.max_length:
+        raise BadModel(
+            f"{directory}: texts are cut at {tokenizer.max_length} pieces, but the text tower reads {tower.max_length}"
+        )

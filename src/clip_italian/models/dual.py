@@ -18,10 +18,10 @@ MAX_SCALE = 100.0
 
 
 class DualEncoder(nn.Module):
-    """Puts pictures and texts on one unit sphere; a pair's logit is `scale` times its cosine.
+    """Puts pictures and texts on one unit sphere; a pair's logit is `scale` times its cosine. Source: Radford 2021.
 
     image_head, text_head: specs as `heads.build_head` reads them. scale: 20 and fixed in the paper (temperature 0.05);
-    learned, it moves in the logarithm and stays under 100, as in CLIP.
+    learned, it moves in the logarithm and is read as 100 at most, as in CLIP. Raises BadModel.
     """
 
     def __init__(

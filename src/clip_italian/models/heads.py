@@ -1,14 +1,16 @@
 """From a tower's reading to one vector of the common space.
 
-Public names: LinearHead, MLPHead, AttentionHead, build_head, HEADS.
+Public names: LinearHead, MLPHead, AttentionHead, PlacesHead, build_head, HEADS.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import BadModel
+from .layers import AttentionBlock, waves
 from .towers.base import TowerOutput
 
 
@@ -44,7 +46,7 @@ class MLPHead(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """Attention over the tokens, each of `heads` with a learned question of its own, plus two layers on the pooled vector."""
+    """Attention over the tokens, each head with a learned question of its own, plus two layers on the pooled vector."""
 
     needs_tokens = True
 
@@ -71,13 +73,56 @@ class AttentionHead(nn.Module):
         return torch.einsum("nth,nthd->nhd", weight, value.to(weight.dtype)).flatten(1) + self.pooled(output)
 
 
-HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "mlp": MLPHead, "attention": AttentionHead}
+class PlacesHead(nn.Module):
+    """Self-attention between an image tower's places, which know where they are, then their mean and their moments.
+
+    The mean grows with how much of the picture something fills, and so can count; a moment is the mean weighted by a
+    low wave over the picture, and tells where something is. Takes square maps.
+    """
+
+    needs_tokens = True
+    _PLACE_WAVES, _MOMENT_WAVES = 4, 2
+
+    def __init__(
+        self, inputs: int, dim: int, hidden: int = 128, heads: int = 4, blocks: int = 1, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.narrow = nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, hidden))
+        self.places = nn.Linear(4 * self._PLACE_WAVES, hidden)
+        self.blocks = nn.ModuleList(AttentionBlock(hidden, heads, 4, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(hidden)
+        self.mean = nn.Linear(hidden, dim)
+        self.moments = nn.Linear(4 * self._MOMENT_WAVES * hidden, dim)
+
+    def forward(self, output: TowerOutput) -> Tensor:
+        """Return (n, dim), not normalised. Raises ValueError when the places form no square."""
+        side = math.isqrt(output.tokens.shape[1])
+        if side * side != output.tokens.shape[1]:
+            raise ValueError(f"{output.tokens.shape[1]} places form no square map")
+        places = self.narrow(output.tokens)
+        places = places + self.places(waves((side, side), self._PLACE_WAVES, places))
+        for block in self.blocks:
+            places = block(places)
+        places = self.norm(places)
+        moments = waves((side, side), self._MOMENT_WAVES, places).T @ places / places.shape[1]
+        return self.mean(places.mean(1)) + self.moments(moments.flatten(1))
+
+
+HEADS: dict[str, type[nn.Module]] = {
+    "linear": LinearHead,
+    "mlp": MLPHead,
+    "attention": AttentionHead,
+    "places": PlacesHead,
+}
 
 
 def build_head(spec: dict[str, Any], inputs: int, dim: int) -> nn.Module:
-    """Build the head that `spec` describes: {"type": "linear" | "mlp" | "attention", …}. Raises BadModel."""
+    """Build the head that `spec` describes, {"type": one of HEADS, …}. Raises BadModel."""
     settings = dict(spec)
-    kind = settings.pop("type")
+    kind = settings.pop("type", None)
     if kind not in HEADS:
         raise BadModel(f"there is no head of type {kind!r}; the types are {', '.join(HEADS)}")
-    return HEADS[kind](inputs, dim, **settings)
+    try:
+        return HEADS[kind](inputs, dim, **settings)
+    except (TypeError, ValueError) as error:
+        raise BadModel(f"head {kind!r}: {error}; see its settings in docs/training.md") from error

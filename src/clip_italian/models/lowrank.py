@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class LowRankLinear(nn.Linear):
-    """A linear map whose own weight stays; `down` starts random and `up` at zero, so training begins at the pretrained map."""
+    """A linear map whose own weight stays; `up` starts at zero, so training begins at the pretrained map."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, bias: bool) -> None:
         super().__init__(inputs, outputs, bias)

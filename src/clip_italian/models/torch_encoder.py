@@ -1,11 +1,11 @@
 """Our dual encoder behind the Encoder protocol, run by torch.
 
-Public name: TorchEncoder.
+Public names: TorchEncoder, fingerprint.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import ImageLike
+from ..errors import BadModel
 from ..files import sha256_parts
 from ..images import open_image
 from ..preprocess import Preprocess
@@ -24,15 +25,21 @@ BATCH = 64
 
 
 class TorchEncoder:
-    """Encodes pictures and texts in batches of 64; `scale` is what cosines are multiplied by to make logits."""
+    """Encodes pictures and texts in batches of 64; `scale` is what cosines are multiplied by to make logits.
+
+    Takes the model over: puts it on `device` and into evaluation mode. Raises BadModel when there is no such device.
+    """
 
     def __init__(
         self, model: DualEncoder, tokenizer: Tokenizer, preprocess: Preprocess, *, name: str, device: str = "cpu"
     ) -> None:
-        self.model = model.eval().to(device)
+        try:
+            self.model = model.eval().to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise BadModel(f"device {device!r} cannot be used here ({error}); use cpu") from error
         self.tokenizer, self.preprocess, self.name, self.device = tokenizer, preprocess, name, device
         self.dim = model.dim
-        self.scale = float(model.scale)
+        self.scale = float(model.scale.detach())
         self.fingerprint = fingerprint(model, tokenizer, preprocess)
 
     def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
@@ -60,13 +67,26 @@ class TorchEncoder:
 
 
 def fingerprint(model: DualEncoder, tokenizer: Tokenizer, preprocess: Preprocess) -> str:
-    """Hash all that decides a vector: weights, tokenizer, preprocessing."""
-    weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for _, tensor in sorted(model.state_dict().items()))
-    settings = json.dumps(preprocess.to_json(), sort_keys=True)
-    return sha256_parts([*weights, tokenizer.backend.to_str().encode(), settings.encode()])
+    """Hash all that decides a vector: architecture, weights, tokenizer, preprocessing; returns 64 hex digits.
+
+    The same for the same model in any directory, process and machine of this byte order.
+    """
+    weights = sorted(model.state_dict().items())
+    settings = {
+        "towers": [model.image_tower.spec, model.text_tower.spec],
+        "heads": [model.image_head_spec, model.text_head_spec],
+        "preprocess": preprocess.to_json(),
+        "tensors": [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in weights],
+    }
+    described = [json.dumps(settings, sort_keys=True).encode(), tokenizer.backend.to_str().encode()]
+    return sha256_parts(itertools.chain(described, (_bytes(tensor) for _, tensor in weights)))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def _batches(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
     iterator = iter(items)
-    while batch := tuple(islice(iterator, BATCH)):
+    while batch := tuple(itertools.islice(iterator, BATCH)):
         yield batch

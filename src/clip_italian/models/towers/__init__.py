@@ -1,7 +1,9 @@
 """Image and text towers: pretrained from pip, from transformers, or from random initialisation.
 
-Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_file.py, trim.py), any
-transformers model (huggingface.py), towers from scratch (scratch.py). Public names: build_image_tower, build_text_tower.
+Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_file.py,
+trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py).
+
+Public names: build_image_tower, build_text_tower.
 """
 
 from collections.abc import Callable

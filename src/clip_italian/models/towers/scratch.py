@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..layers import AttentionBlock, mlp, split_heads, visible, waves
 from .base import ImageTower, TextTower, TowerOutput, mean_over
 
 Pooling = Literal["mean", "attention"]
@@ -23,7 +24,7 @@ class ScratchTextTower(TextTower):
     """A small pre-norm transformer (Vaswani 2017; norm first as in Xiong 2020) with learned places.
 
     vocabulary: number of pieces. Reads at most max_length pieces. pooling: "mean" averages the pieces that count,
-    "attention" lets a learned query choose among them. With the defaults, 8,000 pieces and 64 places: 5.3 M parameters.
+    "attention" lets a learned query choose among them. With the defaults, 8,000 pieces and 64 places: 5.4 M parameters.
     """
 
     kind = "scratch-text"
@@ -53,16 +54,16 @@ class ScratchTextTower(TextTower):
         self.embedding = nn.Embedding(vocabulary, width)
         self.places = nn.Embedding(max_length, width)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(width, heads, 4, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(AttentionBlock(width, heads, 4, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.pool = _AttentionPool(width, heads) if pooling == "attention" else None
         _start(self, depth)
 
     def body(self, hidden: Tensor, mask: Tensor) -> TowerOutput:
         """Run the tower; hidden: (n, t ≤ max_length) int64 ids. Raises ValueError when t is longer."""
-        length = hidden.shape[1]
-        if length > self.max_length:
-            raise ValueError(f"a text of {length} pieces, but this tower reads {self.max_length}; cut it first")
+        length, most = hidden.shape[1], self.places.num_embeddings
+        if length > most:
+            raise ValueError(f"a text of {length} pieces, but this tower reads {most}; cut it first")
         tokens = self.dropout(self.embedding(hidden) + self.places.weight[:length])
         for block in self.blocks:
             tokens = block(tokens, mask)
@@ -85,7 +86,7 @@ class BagOfWordsTower(TextTower):
         self.dim = width
         self.embedding = nn.Embedding(vocabulary, width)
         self.norm = nn.LayerNorm(width)
-        self.mlp = _mlp(width, 4, dropout)
+        self.mlp = mlp(width, 4, dropout)
         _start(self, depth=1)
 
     def body(self, hidden: Tensor, mask: Tensor) -> TowerOutput:
@@ -140,7 +141,7 @@ class ScratchImageTower(ImageTower):
             *(_Residual(width) for _ in range(late_blocks)),
         )
         self.places = nn.Linear(4 * _PLACE_WAVES, width)
-        self.blocks = nn.ModuleList(_Block(width, heads, 2, dropout) for _ in range(attention_blocks))
+        self.blocks = nn.ModuleList(AttentionBlock(width, heads, 2, dropout) for _ in range(attention_blocks))
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, dim)
         self.join = nn.Linear(4 * _MOMENT_WAVES * width, dim)
@@ -158,35 +159,14 @@ class ScratchImageTower(ImageTower):
             raise ValueError(f"pictures of {height} × {width}: both sides must be divisible by 8")
         map_ = self.convolutions(hidden.contiguous(memory_format=torch.channels_last))
         grid = (map_.shape[2], map_.shape[3])
-        places = map_.flatten(2).transpose(1, 2) + self.places(_waves(grid, _PLACE_WAVES, map_))
+        places = map_.flatten(2).transpose(1, 2) + self.places(waves(grid, _PLACE_WAVES, map_))
         for block in self.blocks:
             places = block(places)
         places = self.norm(places)
         # The mean is taken before widening: it is the same, and spares the way back through every place.
-        moments = _waves(grid, _MOMENT_WAVES, map_).T @ places / places.shape[1]
+        moments = waves(grid, _MOMENT_WAVES, map_).T @ places / places.shape[1]
         pooled = self.widen(places.mean(1)) + self.join(moments.flatten(1))
         return TowerOutput(self.widen(places), pooled, grid=grid)
-
-
-class _Block(nn.Module):
-    """Self-attention and a two-layer network, each on a normalised copy that is added back."""
-
-    def __init__(self, width: int, heads: int, expansion: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.rate = heads, dropout
-        self.norm1 = nn.LayerNorm(width)
-        self.read = nn.Linear(width, 3 * width)
-        self.write = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = _mlp(width, expansion, dropout)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
-        query, key, value = (_split(part, self.heads) for part in self.read(self.norm1(hidden)).chunk(3, dim=-1))
-        rate = self.rate if self.training else 0.0
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=_visible(mask), dropout_p=rate)
-        hidden = hidden + self.dropout(self.write(found.transpose(1, 2).flatten(2)))
-        return hidden + self.mlp(self.norm2(hidden))
 
 
 class _AttentionPool(nn.Module):
@@ -201,9 +181,9 @@ class _AttentionPool(nn.Module):
         self.write = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        key, value = (_split(part, self.heads) for part in self.read(tokens).chunk(2, dim=-1))
-        query = _split(self.query.to(key.dtype).expand(len(tokens), -1, -1), self.heads)
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=_visible(mask))
+        key, value = (split_heads(part, self.heads) for part in self.read(tokens).chunk(2, dim=-1))
+        query = split_heads(self.query.to(key.dtype).expand(len(tokens), -1, -1), self.heads)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=visible(mask))
         return self.write(found.transpose(1, 2).flatten(1))
 
 
@@ -233,37 +213,6 @@ def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1) -
     return nn.Sequential(convolution, nn.GroupNorm(8, out))
 
 
-def _mlp(width: int, expansion: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width), nn.Dropout(dropout)
-    )
-
-
-def _split(tokens: Tensor, heads: int) -> Tensor:
-    """Turn (n, t, width) into (n, heads, t, width / heads)."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-def _visible(mask: Tensor | None) -> Tensor | None:
-    """Return the mask as (n, 1, 1, t); a row without any token sees its first, as a softmax over nothing is NaN."""
-    if mask is None:
-        return None
-    first = torch.arange(mask.shape[1], device=mask.device) == 0
-    return (mask | (first & ~mask.any(1, keepdim=True)))[:, None, None, :]
-
-
-def _waves(grid: tuple[int, int], count: int, like: Tensor) -> Tensor:
-    """Return (h · w, 4 · count): sines and cosines of a place's row and column.
-
-    The slowest wave makes half a turn from one side of the picture to the other, each next one twice as many.
-    """
-    axes = [(torch.arange(n, device=like.device) + 0.5) * 2 / n - 1 for n in grid]
-    rows, columns = torch.meshgrid(*axes, indexing="ij")
-    turns = torch.pi / 2 * 2.0 ** torch.arange(count, device=like.device)
-    angles = torch.stack([rows, columns], -1).reshape(-1, 2, 1) * turns
-    return torch.cat([angles.sin(), angles.cos()], -1).flatten(1).to(like.dtype)
-
-
 def _start(tower: nn.Module, depth: int) -> None:
     """Draw the first weights as GPT-2 does (Radford 2019): N(0, 0.02), what is added back smaller by √(2 · depth)."""
     for module in tower.modules():
@@ -271,7 +220,6 @@ def _start(tower: nn.Module, depth: int) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-    for module in tower.modules():
-        if isinstance(module, _Block):
-            nn.init.trunc_normal_(module.write.weight, std=0.02 / (2 * depth) ** 0.5)
-            nn.init.trunc_normal_(module.mlp.get_submodule("2").weight, std=0.02 / (2 * depth) ** 0.5)
+    for name, weight in tower.named_parameters():
+        if name.endswith(("write.weight", "mlp.2.weight")):
+            nn.init.trunc_normal_(weight, std=0.02 / (2 * depth) ** 0.5)

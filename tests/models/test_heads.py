@@ -1,0 +1,112 @@
+"""Heads against their definitions, written out with loops."""
+
+import math
+
+import pytest
+import torch
+
+from clip_italian.errors import BadModel
+from clip_italian.models.heads import HEADS, build_head
+from clip_italian.models.towers.base import TowerOutput
+
+
+def reading(mask=None):
+    generator = torch.Generator().manual_seed(4)
+    return TowerOutput(torch.randn(3, 5, 16, generator=generator), torch.randn(3, 16, generator=generator), mask=mask)
+
+
+def head(**spec):
+    torch.manual_seed(5)
+    return build_head(spec, 16, 8).eval()
+
+
+def normalised(x):
+    return (x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt()
+
+
+def two_layers(layers, x):
+    norm, first, _, _, second = layers
+    hidden = first.weight @ (normalised(x) * norm.weight + norm.bias) + first.bias
+    hidden = torch.tensor([0.5 * h * (1 + math.erf(h / math.sqrt(2))) for h in hidden.tolist()])
+    return second.weight @ hidden + second.bias
+
+
+def test_linear_is_a_bias_free_projection_of_the_pooled_vector():
+    built = head(type="linear")
+    assert [name for name, _ in built.named_parameters()] == ["projection.weight"]
+    torch.testing.assert_close(built(reading()), reading().pooled @ built.projection.weight.T)
+
+
+def test_linear_starts_as_the_papers():
+    torch.manual_seed(0)
+    weight = build_head({"type": "linear"}, 512, 512).projection.weight
+    assert weight.mean().abs() < 2e-4
+    assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+
+
+@torch.no_grad()
+def test_mlp_is_two_layers_on_the_pooled_vector():
+    built = head(type="mlp", hidden=12)
+    expected = torch.stack([two_layers(built.layers, row) for row in reading().pooled])
+    torch.testing.assert_close(built(reading()), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_each_heads_weighted_mean_and_two_layers(masked):
+    built = head(type="attention", hidden=12, heads=4)
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3, [False] * 4 + [True]]) if masked else None
+    output, expected = reading(mask), []
+    for row in range(3):
+        kept = [t for t in range(5) if mask is None or mask[row, t]]
+        tokens = [normalised(output.tokens[row, t]) * built.norm.weight + built.norm.bias for t in kept]
+        vector = []
+        for number in range(4):
+            score = [math.exp(built.question.weight[number] @ token + built.question.bias[number]) for token in tokens]
+            rows = slice(2 * number, 2 * number + 2)
+            values = [built.value.weight[rows] @ token + built.value.bias[rows] for token in tokens]
+            vector.append(sum(s * value for s, value in zip(score, values, strict=True)) / sum(score))
+        expected.append(torch.cat(vector) + two_layers(built.pooled.layers, output.pooled[row]))
+    torch.testing.assert_close(built(output), torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_attention_never_sees_what_is_masked():
+    built = head(type="attention")
+    output = reading(torch.tensor([[True, True, False, True, False]] * 3))
+    before = built(output)
+    output.tokens[:, [2, 4]] = 1e4
+    torch.testing.assert_close(built(output), before, rtol=0, atol=0)
+
+
+def test_attention_drops_whole_channels():
+    built = head(type="attention", dropout=0.5).train()
+    seen = []
+    built.value.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    built(reading())
+    dropped = seen[0] == 0
+    assert dropped.any()
+    assert torch.equal(dropped.all(1), dropped.any(1))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_say_whether_they_read_tokens(kind):
+    built, output = head(type=kind), reading()
+    with_tokens = built(output)
+    output.tokens = torch.zeros_like(output.tokens)
+    assert built.needs_tokens == (not torch.equal(built(output), with_tokens))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"type": "round"}, "linear, mlp, attention"),
+        ({}, "type None"),
+        ({"type": "linear", "hidden": 3}, "hidden"),
+        ({"type": "mlp", "dropout": 2.0}, "dropout"),
+        ({"type": "attention", "heads": 3}, "8 dimensions cannot be split over 3"),
+    ],
+)
+def test_wrong_settings_are_refused(spec, said):
+    with pytest.raises(BadModel, match=said):
+        build_head(spec, 16, 8)

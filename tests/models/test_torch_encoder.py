@@ -1,0 +1,124 @@
+"""Our dual encoder as an Encoder: rows, batches, and the fingerprint."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import CAPTIONS, checkpoint
+
+from clip_italian.encoder import Encoder, load
+from clip_italian.errors import BadModel, CorruptImage
+from clip_italian.models.checkpoint import save_checkpoint
+from clip_italian.models.tokenizer import Tokenizer
+from clip_italian.models.torch_encoder import BATCH, TorchEncoder, fingerprint
+
+
+@pytest.fixture(scope="module")
+def made():
+    return checkpoint()
+
+
+@pytest.fixture(scope="module")
+def encoder(made):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return TorchEncoder(made.model, made.tokenizer, made.preprocess, name="small")
+
+
+def pictures(count):
+    noise = np.random.default_rng(3).integers(0, 256, (count, 40, 50, 3), np.uint8)
+    return [Image.fromarray(pixels) for pixels in noise]
+
+
+def test_rows_are_the_models_own(encoder, made):
+    images = pictures(3)
+    pixels = torch.from_numpy(np.stack([made.preprocess(image) for image in images]))
+    with torch.no_grad():
+        expected = made.model.encode_images(pixels).numpy()
+    np.testing.assert_allclose(encoder.encode_images(images), expected, atol=1e-6)
+    assert isinstance(encoder, Encoder)
+    assert encoder.scale == pytest.approx(17)
+
+
+def test_batches_change_nothing(encoder):
+    texts = [f"{CAPTIONS[n % 4]} {n}" for n in range(BATCH + 5)]
+    rows = encoder.encode_texts(iter(texts))
+    assert (rows.shape, rows.dtype) == ((BATCH + 5, 8), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    for number in (0, BATCH - 1, BATCH, BATCH + 4):
+        np.testing.assert_allclose(encoder.encode_texts([texts[number]])[0], rows[number], atol=1e-5)
+    images = pictures(BATCH + 1)
+    np.testing.assert_allclose(encoder.encode_images(images)[-1:], encoder.encode_images(images[-1:]), atol=1e-5)
+
+
+def test_nothing_gives_no_rows(encoder):
+    for rows in (encoder.encode_images([]), encoder.encode_texts([])):
+        assert (rows.shape, rows.dtype) == ((0, 8), np.float32)
+
+
+def test_odd_texts_are_read(encoder):
+    rows = encoder.encode_texts(["", " ", "gatto " * 2000, "🐈", "\x00"])
+    assert np.isfinite(rows).all()
+
+
+def test_a_corrupt_picture_is_named(encoder, tmp_path):
+    (tmp_path / "rotta.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(CorruptImage, match=r"rotta\.jpg"):
+        encoder.encode_images([pictures(1)[0], tmp_path / "rotta.jpg"])
+
+
+def test_a_device_that_is_not_there_is_refused(made):
+    with pytest.raises(BadModel, match="use cpu"):
+        TorchEncoder(made.model, made.tokenizer, made.preprocess, name="small", device="nowhere")
+
+
+def test_the_fingerprint_is_the_models_wherever_and_whenever_it_is_read(made, encoder, tmp_path):
+    assert fingerprint(made.model, made.tokenizer, made.preprocess) == encoder.fingerprint
+    assert fingerprint(*(getattr(checkpoint(), part) for part in ("model", "tokenizer", "preprocess"))) == (
+        encoder.fingerprint
+    )
+    save_checkpoint(made, tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "altrove")
+    assert load(tmp_path / "altrove").fingerprint == encoder.fingerprint
+    script = f"import clip_italian; print(clip_italian.load({str(tmp_path / 'altrove')!r}).fingerprint)"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
+        out = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert out.stdout.strip() == encoder.fingerprint
+
+
+def test_the_fingerprint_changes_with_whatever_changes_a_vector(made, encoder):
+    model, tokenizer, preprocess = made.model, made.tokenizer, made.preprocess
+    others = [
+        fingerprint(checkpoint(seed=1).model, tokenizer, preprocess),
+        fingerprint(model, Tokenizer(tokenizer.backend, 12), preprocess),
+        fingerprint(model, tokenizer, replace(preprocess, resize="crop")),
+        fingerprint(model, tokenizer, replace(preprocess, size=64)),
+    ]
+    # The same weights read by another architecture: a pooling is in no tensor.
+    again = checkpoint().model
+    again.image_tower.spec = {**again.image_tower.spec, "pooling": "cls"}
+    others.append(fingerprint(again, tokenizer, preprocess))
+    again = checkpoint().model
+    with torch.no_grad():
+        again.text_head.layers[1].bias[3] += 1e-6
+    others.append(fingerprint(again, tokenizer, preprocess))
+    assert len({*others, encoder.fingerprint}) == 7
+    assert all(len(one) == 64 for one in others)
+
+
+def test_notes_and_names_change_no_fingerprint(made, encoder, tmp_path):
+    save_checkpoint(replace(made, name="altro", notes={}), tmp_path)
+    assert json.loads(Path(tmp_path / "model.json").read_text())["name"] == "altro"
+    assert load(tmp_path).fingerprint == encoder.fingerprint
