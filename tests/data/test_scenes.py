@@ -154,3 +154,18 @@ def test_a_wrong_split_or_kind_is_refused():
     for wrong in ({"split": "dev"}, {"kind": "triple"}):
         with pytest.raises(ValueError, match=next(iter(wrong.values()))):
             drawn.make(0, **wrong)
+
+
+def test_hard_negatives_are_false_by_one_thing_and_never_a_combination_kept_from_training():
+    wrong_kinds = set()
+    for scene in drawn.scenes(120, seed=11):
+        for texts in drawn.hard_negatives(scene):
+            for text in texts:
+                groups, relation = read_caption(text)
+                assert not true_of((groups, relation), scene.objects(112), 112), text
+                shown = {(group.count, group.shape, group.colour) for group in scene.groups}
+                said = {group[:3] for group in groups}
+                wrong_kinds.add("relation" if said == shown else "group")
+                again = [drawn.Group(count, shape, colour, size) for count, shape, colour, size in groups]
+                assert not drawn.held_out(tuple(again), relation), text
+    assert wrong_kinds == {"relation", "group"}

@@ -92,15 +92,48 @@ def test_attention_drops_whole_channels():
 @pytest.mark.parametrize("kind", HEADS)
 def test_heads_say_whether_they_read_tokens(kind):
     built, output = head(type=kind), reading()
+    output.tokens = output.tokens[:, :4]  # a square map, which a head that knows places needs
     with_tokens = built(output)
     output.tokens = torch.zeros_like(output.tokens)
     assert built.needs_tokens == (not torch.equal(built(output), with_tokens))
 
 
+def test_places_tell_where_something_is_and_how_much_of_it():
+    built = head(type="places", hidden=8, heads=2, blocks=0)
+    one = torch.zeros(1, 16, 16)
+    places = [one.clone() for _ in range(3)]
+    mark = torch.linspace(-3, 3, 16)
+    for tokens, where in zip(places, ([0], [3], [0, 3]), strict=True):
+        tokens[0, where] = mark
+    left, right, both = (built(TowerOutput(tokens, tokens.mean(1))) for tokens in places)
+    without_place = [built.norm(built.narrow(tokens)).mean(1) for tokens in places]
+    assert torch.allclose(without_place[0], without_place[1], atol=1e-6)
+    assert (left - right).abs().max() > 1e-3
+    assert (left - both).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="5 places form no square map"):
+        built(reading())
+
+
+def test_centred_heads_give_each_dimension_mean_0_and_variance_1_in_training():
+    built = head(type="linear", centred=True)
+    plain = built.head
+    pooled = torch.randn(64, 16) + 5
+    output = TowerOutput(pooled[:, None], pooled)
+    built.train()
+    found = built(output)
+    expected = plain(output)
+    expected = (expected - expected.mean(0)) / (expected.var(0, unbiased=False) + 1e-5).sqrt()
+    assert torch.allclose(found, expected, atol=1e-5)
+    for _ in range(200):
+        built(output)
+    assert torch.allclose(built.eval()(output), expected, atol=0.05)
+    assert not built.needs_tokens
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"type": "round"}, "linear, mlp, attention"),
+        ({"type": "round"}, "linear, mlp, attention, places"),
         ({}, "type None"),
         ({"type": "linear", "hidden": 3}, "hidden"),
         ({"type": "mlp", "dropout": 2.0}, "dropout"),

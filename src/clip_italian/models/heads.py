@@ -108,6 +108,24 @@ class PlacesHead(nn.Module):
         return self.mean(places.mean(1)) + self.moments(moments.flatten(1))
 
 
+class Centred(nn.Module):
+    """A head whose outputs are brought to mean 0 and variance 1, dimension by dimension, by the batch's own statistics.
+
+    From random initialisation all vectors point almost the same way, so that cosines hardly differ and learning is slow
+    to begin; centred ones differ from the first step. Outside training the running statistics are used.
+    """
+
+    def __init__(self, head: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.head = head
+        self.needs_tokens = head.needs_tokens
+        self.norm = nn.BatchNorm1d(dim, affine=False)
+
+    def forward(self, output: TowerOutput) -> Tensor:
+        """Return (n, dim), not normalised to length 1."""
+        return self.norm(self.head(output).float())
+
+
 HEADS: dict[str, type[nn.Module]] = {
     "linear": LinearHead,
     "mlp": MLPHead,
@@ -117,12 +135,14 @@ HEADS: dict[str, type[nn.Module]] = {
 
 
 def build_head(spec: dict[str, Any], inputs: int, dim: int) -> nn.Module:
-    """Build the head that `spec` describes, {"type": one of HEADS, …}. Raises BadModel."""
+    """Build the head that `spec` describes, {"type": one of HEADS, "centred": …, …}. Raises BadModel."""
     settings = dict(spec)
     kind = settings.pop("type", None)
+    centred = settings.pop("centred", False)
     if kind not in HEADS:
         raise BadModel(f"there is no head of type {kind!r}; the types are {', '.join(HEADS)}")
     try:
-        return HEADS[kind](inputs, dim, **settings)
+        head = HEADS[kind](inputs, dim, **settings)
     except (TypeError, ValueError) as error:
         raise BadModel(f"head {kind!r}: {error}; see its settings in docs/training.md") from error
+    return Centred(head, dim) if centred else head

@@ -22,6 +22,7 @@ class AttentionBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """hidden: (n, t, width); mask: (n, t) bool, True where a token may be looked at."""
         query, key, value = (split_heads(part, self.heads) for part in self.read(self.norm1(hidden)).chunk(3, dim=-1))
         rate = self.rate if self.training else 0.0
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=visible(mask), dropout_p=rate)
@@ -30,6 +31,7 @@ class AttentionBlock(nn.Module):
 
 
 def mlp(width: int, expansion: int, dropout: float) -> nn.Sequential:
+    """Make the two-layer network of a transformer block."""
     return nn.Sequential(
         nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width), nn.Dropout(dropout)
     )

@@ -114,7 +114,7 @@ def describe(scene: Scene, size: int) -> dict[str, Any]:
         "kind": scene.kind,
         "relation": scene.relation,
         "objects": scene.objects(size),
-        "hard_negatives": list(hard_negatives(scene)),
+        "hard_negatives": [list(kind) for kind in hard_negatives(scene)],
         "scene": {"index": scene.index, "split": scene.split, "seed": scene.seed, "kind": scene.asked},
     }
     if scene.label is not None:

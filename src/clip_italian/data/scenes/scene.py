@@ -143,22 +143,23 @@ def contrasts(scene: Scene, kind: Contrast) -> tuple[tuple[str, ...], int]:
     return tuple(_captions(groups, scene.relation)[0] for groups in scenes), changed.index(asked)
 
 
-def hard_negatives(scene: Scene) -> tuple[str, ...]:
-    """Return sentences that are almost true: one group in another colour or number, or the opposite relation.
+def hard_negatives(scene: Scene) -> tuple[tuple[str, ...], ...]:
+    """Return sentences that are almost true, by what is wrong: the colour of a group, its number, the relation.
 
-    Colours, numbers and relations make up about equal parts, so that a few drawn at random ask about each. They come
-    in all the forms that captions have, so that no form gives a false one away. Combinations kept from training are
-    not among them: what is called false in training must not be the answer of a test.
+    They come in all the forms that captions have, so that no form gives a false one away. Combinations kept from
+    training are not among them: what is called false in training must not be the answer of a test.
     """
-    near: list[tuple[tuple[Group, ...], str | None]] = []
+    near: dict[str, list[tuple[tuple[Group, ...], str | None]]] = {"colour": [], "count": [], "relation": []}
     for place, group in enumerate(scene.groups):
-        changed = [replace(group, colour=colour) for colour in COLOURS if colour != group.colour]
-        changed += [replace(group, count=count) for count in COUNTS if count != group.count] * 2
-        near += [((*scene.groups[:place], other, *scene.groups[place + 1 :]), scene.relation) for other in changed]
+        before, after = scene.groups[:place], scene.groups[place + 1 :]
+        colours = [replace(group, colour=colour) for colour in COLOURS if colour != group.colour]
+        counts = [replace(group, count=count) for count in COUNTS if count != group.count]
+        near["colour"] += [((*before, other, *after), scene.relation) for other in colours]
+        near["count"] += [((*before, other, *after), scene.relation) for other in counts]
     if scene.relation is not None:
-        near += [(scene.groups, OPPOSITE[scene.relation])] * 2 * (len(COUNTS) - 1)
-    forms = [_captions(groups, relation) for groups, relation in near if not held_out(groups, relation)]
-    return tuple(texts[number % len(texts)] for number, texts in enumerate(forms))
+        near["relation"] += [(scene.groups, OPPOSITE[scene.relation])] * 4  # once in every form
+    kinds = [[_captions(*content) for content in contents if not held_out(*content)] for contents in near.values()]
+    return tuple(tuple(forms[n % len(forms)] for n, forms in enumerate(kind)) for kind in kinds if kind)
 
 
 def _captions(groups: tuple[Group, ...], relation: str | None) -> tuple[str, ...]:

@@ -57,12 +57,12 @@ class E5File:
         """Decode a tensor to float32: flat, or (n, columns); `rows` picks rows without decoding the others."""
         entry = self.entries[name]
         raw = self.data[entry.offset : entry.offset + entry.size]
+        assert rows is None or columns is not None, "rows of what width?"
         if entry.kind == 0:
-            values = raw.view("<f4")
-            return values.reshape(-1, columns)[rows] if rows is not None else _shaped(values.copy(), columns)
+            values = _shaped(raw.view("<f4").copy(), columns)
+            return values if rows is None else values[rows]
         blocks = raw.reshape(-1, BLOCK_BYTES)
-        if rows is not None:
-            assert columns is not None
+        if rows is not None and columns is not None:
             blocks = blocks.reshape(-1, columns // BLOCK, BLOCK_BYTES)[rows].reshape(-1, BLOCK_BYTES)
         scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
         halves = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).astype(np.float32)

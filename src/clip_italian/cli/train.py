@@ -1,0 +1,89 @@
+"""`clip-italian train`: from captions and photos to a model directory."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BadRecipe
+
+if TYPE_CHECKING:
+    from ..data.sample import Sample
+    from ..training.recipe import Recipe
+    from .reporting import ConsoleReporter
+
+STOPPED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(train)
+
+
+def train(
+    recipe: Annotated[Path, typer.Option(help="A TOML file, see recipes/.")],
+    train: Annotated[list[Path], typer.Option(help="Data to learn from; may be given several times.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder, and the model directory in the end.")] = None,
+    valid: Annotated[list[Path] | None, typer.Option(help="Data to validate on; without it 5 % of --train.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: stages.0.epochs=3")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the recipe would do, measured; no --out.")
+    ] = False,
+) -> None:
+    """Train a dual encoder.
+
+    Example: clip-italian train --recipe recipes/photos-it.toml --train foto/train.jsonl --out runs/mine
+    """
+    from ..training.recipe import read_recipe
+    from .reporting import ConsoleReporter
+
+    if out is None and not dry_run:
+        raise typer.BadParameter("is missing: say where the run and its model go", param_hint="--out")
+    settings = read_recipe(recipe, set_ or [])
+    reporter = ConsoleReporter()
+    samples, sets = _read(settings, train, valid or [], reporter)
+    reporter.settings(settings.stored())
+    with reporter:
+        if out is None or dry_run:
+            from ..training.plan import plan
+
+            reporter.plan(plan(settings, samples, note=reporter.note, report=reporter.work))
+            return
+        from ..training.trainer import train as run
+
+        try:
+            outcome = run(settings, samples, sets, out, resume=resume, reporter=reporter)
+        except KeyboardInterrupt:
+            reporter.note(f"stopped; the same command with --resume goes on from what is saved in {out}")
+            raise typer.Exit(STOPPED) from None
+    from ..training.curve import draw_curve
+
+    reporter.note(f"best {settings.select} {outcome.best:.4f}; the model is in {out}, its curve in {draw_curve(out)}")
+
+
+def _read(
+    settings: "Recipe", train: list[Path], valid: list[Path], reporter: "ConsoleReporter"
+) -> tuple[list["Sample"], dict[str, list["Sample"]]]:
+    from ..data.readers import read, read_all
+    from ..data.split import split
+
+    names = Counter(map(_name, valid))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise BadRecipe(f"two --valid sets would both be called {twice[0]!r}; rename a file or its folder")
+    skipped: list[str] = []
+    samples = read_all(train, on_skip=skipped.append)
+    sets = {_name(path): read(path, on_skip=skipped.append) for path in valid}
+    for reason in skipped[:5]:
+        reporter.note(f"skipped: {reason}")
+    if skipped:
+        reporter.note(f"{len(skipped)} records skipped")
+    if not valid:
+        samples, kept = split(samples, valid=settings.valid_share, seed=settings.seed, by_content=True)
+        sets = {"valid": kept}
+    return samples, sets
+
+
+def _name(path: Path) -> str:
+    return path.parent.name if path.stem in ("dev", "valid", "train") else path.stem

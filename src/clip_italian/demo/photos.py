@@ -1,0 +1,45 @@
+"""The demo on somebody's own photos: index them, ask everyday things in Italian, draw what was found.
+
+Public names: find, QUERIES.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..encoder import Encoder
+from ..search.album import Album
+from ..search.indexing import IndexSummary, Progress, index
+from ..search.query import search
+from ..search.sheet import Row, contact_sheet
+
+QUERIES = (
+    "un cane che corre sulla spiaggia",
+    "un gatto sul divano",
+    "bambini che giocano",
+    "persone sedute a tavola",
+    "montagne con la neve",
+    "il mare al tramonto",
+    "una strada di città di notte",
+    "fiori rossi",
+    "una torta di compleanno",
+    "una bicicletta appoggiata a un muro",
+)
+
+
+def find(
+    encoder: Encoder, model: Path, photos: Path, out: Path, *, progress: Callable[[Progress], None]
+) -> tuple[IndexSummary, Path]:
+    """Bring `out`/photos.db up to date with the folder and write a contact sheet of QUERIES.
+
+    Returns what indexing did and the sheet's path. Raises BadAlbum, BadModel, OSError.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    album_path, sheet = out / "photos.db", out / "photos.png"
+    summary = index(photos, album_path, encoder, model=str(model), progress=progress)
+    with Album.open(album_path) as album:
+        rows = []
+        for query in QUERIES:
+            hits = search(album, encoder, query, 6)
+            rows.append(Row(query, [hit.path for hit in hits], [f"{hit.score:.2f}" for hit in hits]))
+    contact_sheet(rows, sheet)
+    return summary, sheet

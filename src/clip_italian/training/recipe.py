@@ -1,0 +1,249 @@
+"""Recipes: every setting of a training run, checked, read from TOML, printed, and stored in what comes out.
+
+Public names: Recipe, Stage, read_recipe.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import BadRecipe
+
+Part = Literal["image_tower", "text_tower", "heads", "scale"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tower(_Settings):
+    """A tower's type; what else it takes is its own (docs/training.md)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str
+
+
+class Head(_Settings):
+    """From a tower's reading to the common space."""
+
+    type: Literal["linear", "mlp", "attention", "places"] = "linear"
+    hidden: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    blocks: int | None = Field(default=None, ge=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    centred: bool | None = None
+
+    @model_validator(mode="after")
+    def _settings_of_its_type(self) -> "Head":
+        taken = {
+            "linear": "",
+            "mlp": "hidden dropout",
+            "attention": "hidden dropout heads",
+            "places": "hidden dropout heads blocks",
+        }[self.type].split()
+        if extra := sorted(self.model_fields_set - {"type", "centred", *taken}):
+            raise ValueError(f"a {self.type} head has no {extra[0]}")
+        return self
+
+
+class Pictures(_Settings):
+    """How pictures become pixels; mean and std default to the tower's own."""
+
+    size: int = Field(default=224, ge=32, le=1024)
+    resize: Literal["crop", "squash"] = "crop"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+class Texts(_Settings):
+    """How captions become pieces. vocabulary: size of a tokenizer trained on the captions, for towers from scratch."""
+
+    max_length: int = Field(default=96, ge=4, le=512)
+    vocabulary: int = Field(default=8000, ge=300)
+    languages: dict[str, float] = {"it": 1.0}
+    queries: float = Field(default=0.0, ge=0, le=1, description="how often a short query is drawn in a caption's place")
+    per_photo: int = Field(default=1, ge=1, le=5, description="captions of a photo in one step, all of them positives")
+    hard_negatives: int = Field(
+        default=0,
+        ge=0,
+        description="texts of a sample's own `hard_negatives`, almost true of it, that it is told from in a step",
+    )
+    warm_start: int = Field(default=0, ge=0, description="steps of masked-language training on the captions beforehand")
+
+    @model_validator(mode="after")
+    def _some_language_is_drawn(self) -> "Texts":
+        if not any(weight > 0 for weight in self.languages.values()):
+            raise ValueError("languages needs one with a weight above 0, such as { it = 1.0 }")
+        return self
+
+
+class Loss(_Settings):
+    """What is made small."""
+
+    type: Literal["softmax", "sigmoid"] = "softmax"
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    margin: float = 0.0
+    bias: float = Field(default=-10.0, description="start of the sigmoid loss's bias")
+
+
+class Stage(_Settings):
+    """One stage: which parts learn and how fast, for how long, on which pictures.
+
+    learn: learning rate of each part that learns. batch: pairs in a step. warmup: share of the steps in which the rate
+    rises. views: with an augmentation and a stem that does not learn, how many augmented views of each picture are
+    computed beforehand and kept; None draws a new one every epoch. clipping: adaptive gradient clipping. average: decay
+    a step of an average of the weights, which is then what is validated and kept. patience: epochs without a better
+    figure after which the stage ends. longest: only pictures whose captions all have at most so many words are learned
+    from, so that a run may begin with what is simple.
+    """
+
+    name: str
+    learn: dict[Part, float] = Field(min_length=1)
+    epochs: int = Field(gt=0)
+    batch: int = Field(default=128, ge=2)
+    optimizer: Literal["adabelief", "adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(default=0.0, ge=0)
+    clipping: float | None = Field(default=None, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    augment: Literal["none", "paper", "crop"] = "none"
+    views: int | None = Field(default=None, ge=1)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    longest: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _views_need_augmentation(self) -> "Stage":
+        if self.views is not None and self.augment == "none":
+            raise ValueError("views needs an augmentation: without one, all views are the same")
+        return self
+
+
+class Recipe(_Settings):
+    """A whole run. select: the validation figure that decides which weights are kept."""
+
+    name: str
+    seed: int = 42
+    dim: int = Field(default=512, gt=0)
+    image_tower: Tower
+    text_tower: Tower
+    image_head: Head = Head()
+    text_head: Head = Head()
+    pictures: Pictures = Pictures()
+    texts: Texts = Texts()
+    loss: Loss = Loss()
+    scale: float = Field(default=20.0, gt=0, le=100)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    valid_share: float = Field(default=0.05, gt=0, lt=0.5)
+    select: Literal["loss", "mrr@10"] = "loss"
+    weights: Literal["float32", "float16"] = "float32"
+    workers: int = Field(default=2, ge=0)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    def stored(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON values, unset ones left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def identity(self) -> bytes:
+        """Return what a stored run belongs to; `workers` and `weights` change no training and are left out.
+
+        Settings newer than a run that is still to be resumed are left out, too, while they ask for nothing.
+        """
+        exclude: dict[str, Any] = {"workers": True, "weights": True}
+        if not self.texts.hard_negatives:
+            exclude["texts"] = {"hard_negatives"}
+        exclude["stages"] = {number: {"longest"} for number, stage in enumerate(self.stages) if stage.longest is None}
+        return self.model_dump_json(exclude=exclude).encode()
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe from TOML and change it by `key=value` (`stages.0.epochs=3`). Raises BadRecipe.
+
+    Unknown keys are refused with the nearest right one.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadRecipe(f"{path}: cannot be read ({error.strerror}); recipes are TOML files, see recipes/") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path}: is not TOML ({error})") from error
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise BadRecipe(f"{path}: {_explain(error)}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise BadRecipe(f"--set {override}: write key=value, such as stages.0.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word stands for itself, so that --set name=prova needs no quotes inside quotes
+    *parents, last = key.split(".")
+    place: Any = values
+    for parent in parents:
+        place = _step(place, parent, override)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = value
+    else:
+        place[last] = value
+
+
+def _step(place: Any, name: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, name, override)]
+    inner = place.setdefault(name, {})
+    if not isinstance(inner, dict | list):
+        raise BadRecipe(f"--set {override}: {name} is a value, nothing lies under it")
+    return inner
+
+
+def _index(place: list[Any], name: str, override: str) -> int:
+    if not name.isdecimal() or int(name) >= len(place):
+        raise BadRecipe(f"--set {override}: {name} is not one of 0 to {len(place) - 1}")
+    return int(name)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the keys there are {', '.join(known)}"
+            lines.append(f"{where} is not a setting; {hint}")
+        else:
+            lines.append(f"{where}: {_complaint(problem)}")
+    return "; ".join(lines)
+
+
+def _complaint(problem: Any) -> str:
+    if problem["type"] == "missing":
+        return "is missing"
+    if problem["type"] == "value_error":
+        return problem["msg"].removeprefix("Value error, ")
+    return f"{problem['msg']}, not {problem['input']!r}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    nested: dict[str, type[BaseModel]] = {
+        "image_head": Head,
+        "text_head": Head,
+        "pictures": Pictures,
+        "texts": Texts,
+        "loss": Loss,
+        "stages": Stage,
+    }
+    if len(location) > 1:
+        model = nested.get(str(location[0]), Recipe)
+    return list(model.model_fields)

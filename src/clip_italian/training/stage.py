@@ -1,0 +1,184 @@
+"""How one stage learns: its parts, what they read, its optimiser, one step, one validation.
+
+Public names: Inputs, StageTraining.
+"""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.sample import Sample
+from ..errors import BadRecipe
+from ..models.checkpoint import Checkpoint
+from ..models.dual import DualEncoder
+from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower
+from .feeds import ImageFeed, Report, TextFeed, Views
+from .losses import contrastive, positive_pairs, sigmoid
+from .optimizers import build_optimizer, unit_axes
+from .recipe import Recipe, Stage
+from .schedules import SCHEDULES
+from .setup import learnable
+from .state import Average
+from .texts import draw_texts, possible_texts
+from .validation import Validator, ValidSet, read_texts
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage works with. cache: the folder of kept features; report: hears of their making."""
+
+    recipe: Recipe
+    checkpoint: Checkpoint
+    samples: Sequence[Sample]
+    valid: Sequence[ValidSet]
+    cache: Path
+    report: Report
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether products are taken in bfloat16."""
+        return self.recipe.precision == "bfloat16"
+
+
+class StageTraining:
+    """Trains the parts of one stage, a step at a time; the order of steps and what is stored when are the trainer's.
+
+    number: of the stage, from 0. bias: the sigmoid loss's, which all stages share.
+    """
+
+    def __init__(self, inputs: Inputs, number: int, bias: nn.Parameter) -> None:
+        self.stage, self.model = inputs.recipe.stages[number], inputs.checkpoint.model
+        self.inputs, self.number, self.bias = inputs, number, bias
+        self.parts = learnable(self.model, self.stage)
+        self.image_part, self.text_part = _parts(self.model, self.stage)
+        self.images = self._image_feed(inputs.samples, Views(self.stage.augment, self.stage.views, inputs.recipe.seed))
+        self.texts = self._text_feed()
+        self.validators = [
+            Validator(data, self._image_feed(data.samples, Views()), self.texts, self.image_part, self.text_part)
+            for data in inputs.valid
+        ]
+        self.optimizer = self._optimizer()
+        learning = [parameter for part in self.parts.values() for parameter in part]
+        self.average = Average(learning, self.stage.average) if self.stage.average else None
+        self.per_epoch = len(inputs.samples) // self.stage.batch
+        self.steps = self.per_epoch * self.stage.epochs
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return the epoch's batches of sample numbers; what does not fill a last one is left out, each time others."""
+        rng = np.random.default_rng([self.inputs.recipe.seed, self.number, epoch])
+        order = rng.permutation(len(self.inputs.samples))[: self.per_epoch * self.stage.batch]
+        return list(order.reshape(self.per_epoch, self.stage.batch))
+
+    def step(self, epoch: int, done: int, batch: np.ndarray, hidden: Tensor, mirrored: np.ndarray) -> float:
+        """Learn from one batch; returns the loss before. done: the epoch's steps already made.
+
+        hidden, mirrored: what `images` gave for the batch. Raises BadRecipe when the loss is no longer a number.
+        """
+        warmup = round(self.stage.warmup * self.steps)
+        factor = SCHEDULES[self.stage.schedule](epoch * self.per_epoch + done, self.steps, warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        loss = self._loss(epoch, batch, hidden, mirrored)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise BadRecipe(
+                f"stage {self.stage.name!r}, epoch {epoch + 1}, step {done + 1}: the loss became {value}; "
+                "lower its learning rates"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.average:
+            self.average.update()
+        return value
+
+    def validate(self) -> dict[str, dict[str, float]]:
+        """Return the figures of every validation set, by name."""
+        return {check.data.name: check(self.model, bfloat16=self.inputs.bfloat16) for check in self.validators}
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Put the weights' average in their place for a while, where the stage has one."""
+        return self.average.in_place() if self.average else contextlib.nullcontext()
+
+    def stored(self) -> dict[str, Any]:
+        """Return what `restore` reads, beside the model's weights."""
+        average = {"average": self.average.state()} if self.average else {}
+        return {"optimizer": self.optimizer.state_dict(), "bias": self.bias.detach(), **average}
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Go on from what `stored` gave within this stage."""
+        self.optimizer.load_state_dict(stored["optimizer"])
+        if self.average:
+            self.average.restore(stored["average"])
+
+    def _loss(self, epoch: int, batch: np.ndarray, hidden: Tensor, mirrored: np.ndarray) -> Tensor:
+        recipe, model = self.inputs.recipe, self.model
+        samples = [self.inputs.samples[index] for index in batch]
+        texts, owners = draw_texts(recipe.texts, samples, mirrored, seed=recipe.seed + self.number, epoch=epoch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.inputs.bfloat16):
+            image = model.project_image(self.image_part.body(hidden))
+            text = model.project_text(read_texts(self.text_part, self.texts, texts))
+        positives = positive_pairs([sample.key for sample in samples], owners, captions=texts)
+        loss = recipe.loss
+        if loss.type == "sigmoid":
+            return sigmoid(image, text, model.scale, self.bias, positives=positives)
+        return contrastive(image, text, model.scale, positives=positives, smoothing=loss.smoothing, margin=loss.margin)
+
+    def _image_feed(self, samples: Sequence[Sample], views: Views) -> ImageFeed:
+        return ImageFeed(
+            samples,
+            self.image_part,
+            self.inputs.checkpoint.preprocess,
+            views,
+            folder=self.inputs.cache,
+            workers=self.inputs.recipe.workers,
+            bfloat16=self.inputs.bfloat16,
+            report=self.inputs.report,
+        )
+
+    def _text_feed(self) -> TextFeed:
+        mirrored = self.stage.augment != "none"
+        texts = possible_texts(self.inputs.recipe.texts, self.inputs.samples, mirrored=mirrored)
+        texts |= {text for data in self.inputs.valid for text in data.texts}
+        return TextFeed(
+            list(texts),
+            self.text_part,
+            self.inputs.checkpoint.tokenizer,
+            folder=self.inputs.cache,
+            bfloat16=self.inputs.bfloat16,
+            report=self.inputs.report,
+        )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        stage, groups = self.stage, []
+        for part, parameters in self.parts.items():
+            lr = stage.learn[part]
+            # Biases, norms and the scale are not drawn towards zero, which for them is nothing simpler.
+            for decay, members in (
+                (stage.weight_decay, [parameter for parameter in parameters if parameter.ndim > 1]),
+                (0.0, [parameter for parameter in parameters if parameter.ndim <= 1]),
+            ):
+                if members:
+                    groups.append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
+        if self.inputs.recipe.loss.type == "sigmoid":
+            lr = stage.learn.get("scale", max(stage.learn.values()))
+            groups.append({"params": [self.bias], "lr": lr, "peak": lr, "weight_decay": 0.0})
+        return build_optimizer(stage.optimizer, groups, clipping=stage.clipping, axes=unit_axes(self.model))
+
+
+def _parts(model: DualEncoder, stage: Stage) -> tuple[ImageTower, TextTower]:
+    """Return what runs in each step: the towers, or, where one learns nothing, the whole of it as a stem."""
+    image: ImageTower = model.image_tower
+    text: TextTower = model.text_tower
+    if "image_tower" not in stage.learn:
+        image = FrozenImage(image, bool(model.image_head.needs_tokens))
+    if "text_tower" not in stage.learn:
+        text = FrozenText(text, bool(model.text_head.needs_tokens))
+    return image, text

@@ -1,0 +1,239 @@
+"""The trainer: stages, epochs, steps; validates, keeps the best, can stop anywhere and go on.
+
+Public names: train, Reporter, Outcome.
+"""
+
+import contextlib
+import errno
+import io
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..data.sample import Sample
+from ..errors import BadRecipe, CannotWrite
+from ..files import atomic_write, lock, sha256_parts
+from ..models.checkpoint import learned_tensors, load_learned, save_checkpoint
+from .feeds import samples_hash
+from .intake import Intake, stage_samples, take_in
+from .logs import Log
+from .recipe import Recipe, Stage
+from .setup import build, learnable
+from .stage import Inputs, StageTraining
+from .state import State, load_state, save_state, stop_requests
+
+SAVE_EVERY = 300.0  # seconds of work that a power cut may cost
+STATE, CACHE = "state.pt", "cache"
+_FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class Reporter(Protocol):
+    """Hears how the run goes on; the command line shows it."""
+
+    def note(self, text: str) -> None:
+        """Something happened that is worth a line."""
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Some preparation moved on."""
+
+    def step(self, what: str, done: int, total: int, loss: float, rate: float) -> None:
+        """A training step ended; rate is pairs a second."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. best: the selected figure; history: one entry an epoch; skipped: pictures left out."""
+
+    best: float
+    history: list[dict[str, Any]]
+    skipped: list[str]
+
+
+def train(
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    valid: Mapping[str, Sequence[Sample]],
+    out: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter,
+) -> Outcome:
+    """Train `recipe` on `samples`, validate on each of `valid`, and leave the best model in `out`, a model directory.
+
+    resume: go on from the state in `out`; without it a folder that holds one is refused, so that nothing is lost. The
+    first ^C ends the step, saves the state and raises KeyboardInterrupt. Same recipe, data, machine and number of
+    threads: same result, however often interrupted. Raises BadRecipe, BadRecord, BadModel, MissingExtra, Busy, and
+    CannotWrite, which leaves the last saved state whole.
+    """
+    with _writing(out), lock(out / ".lock", "training"):
+        if (out / STATE).exists() and not resume:
+            raise BadRecipe(f"{out}: holds an unfinished or finished run; add --resume, or choose another --out")
+        intake = take_in(recipe, samples, valid, reporter.work)
+        for reason in intake.skipped[:5]:
+            reporter.note(f"skipped: {reason}")
+        if intake.skipped:
+            reporter.note(f"{len(intake.skipped)} pictures skipped, {len(intake.samples)} used")
+        run = _Run(recipe, intake, out, reporter)
+        run.begin(resume)
+        return Outcome(run.finish(), run.state.history, intake.skipped)
+
+
+class _Run:
+    """One run: the model, the data, and where it stands."""
+
+    def __init__(self, recipe: Recipe, intake: Intake, out: Path, reporter: Reporter) -> None:
+        captions = [caption.text for sample in intake.samples for caption in sample.captions]
+        self.checkpoint = build(recipe, captions, reporter.note)
+        self.model = self.checkpoint.model
+        for stage in recipe.stages:
+            learnable(self.model, stage)  # a stage that cannot learn is told of now, not after hours
+        self.inputs = Inputs(recipe, self.checkpoint, intake.samples, intake.valid, out / CACHE, reporter.work)
+        self.recipe, self.out, self.reporter = recipe, out, reporter
+        self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode()])
+        self.state = State(self.identity)
+        self.bias = nn.Parameter(torch.tensor(recipe.loss.bias))
+        self.restored: dict[str, Any] = {}
+        self.saved = time.monotonic()
+
+    def begin(self, resume: bool) -> None:
+        """Take up the stored state if there is one to go on with."""
+        if not (resume and (self.out / STATE).exists()):
+            return
+        self.state, self.restored = load_state(self.out / STATE, self.identity)
+        load_learned(self.model, self.restored["model"], str(self.out / STATE))
+        if "bias" in self.restored:
+            self.bias.data.copy_(self.restored["bias"])
+        place = self.state
+        if place.stage == len(self.recipe.stages):
+            self.reporter.note("this run is finished; nothing is left to do")
+        else:
+            self.reporter.note(f"going on at stage {place.stage + 1}, epoch {place.epoch + 1}, step {place.step + 1}")
+
+    def finish(self) -> float:
+        """Run the stages that are left; returns the best figure."""
+        with Log.open(self.out, self.state.total_steps, len(self.state.history)) as log:
+            for number in range(self.state.stage, len(self.recipe.stages)):
+                self._run_stage(number, log)
+        shutil.rmtree(self.inputs.cache, ignore_errors=True)  # larger than all else, and of no more use
+        assert self.state.best is not None
+        return self.state.best
+
+    def _run_stage(self, number: int, log: Log) -> None:
+        samples = stage_samples(self.inputs.samples, self.recipe.stages[number])
+        training = StageTraining(replace(self.inputs, samples=samples), number, self.bias)
+        stage, state, note = training.stage, self.state, self.reporter.note
+        if "optimizer" in self.restored:
+            training.restore(self.restored)
+        self.restored = {}
+        learning = sum(parameter.numel() for part in training.parts.values() for parameter in part)
+        note(f"stage {stage.name}: {learning:,} numbers learn; {stage.epochs} epochs of {training.per_epoch} steps")
+        with stop_requests(note) as stop:
+            while state.epoch < stage.epochs and not self._patience_is_over(stage):
+                seconds = self._run_epoch(training, log, stop)
+                self._end_epoch(training, log, seconds)
+                self._stop_if(stop, training)
+        if self._patience_is_over(stage):
+            note(f"no better figure for {state.since_best} epochs: the stage ends here")
+        self._end_stage(number)
+
+    def _run_epoch(self, training: StageTraining, log: Log, stop: Callable[[], bool]) -> float:
+        """Run one epoch from where the state stands; returns the seconds it took."""
+        state, stage = self.state, training.stage
+        epoch, before = state.epoch, state.step
+        batches = training.batches(epoch)[before:]
+        begun = time.monotonic()
+        self.model.train()
+        for batch, (hidden, mirrored) in zip(batches, training.images.epoch(batches, epoch), strict=True):
+            loss = training.step(epoch, state.step, batch, hidden, mirrored)
+            state.step, state.total_steps = state.step + 1, state.total_steps + 1
+            rate = (state.step - before) * stage.batch / (time.monotonic() - begun)
+            where, done = f"{stage.name} {epoch + 1}/{stage.epochs}", epoch * training.per_epoch + state.step
+            self.reporter.step(where, done, training.steps, loss, rate)
+            log.step(state.total_steps, loss, training.optimizer.param_groups[0]["lr"], rate)
+            self._stop_if(stop, training)
+            if time.monotonic() - self.saved > SAVE_EVERY:
+                self._save(training.stored())
+        return time.monotonic() - begun
+
+    def _end_epoch(self, training: StageTraining, log: Log, seconds: float) -> None:
+        """Validate, keep the model if it is the best, and store where the run stands."""
+        state, stage = self.state, training.stage
+        with training.averaged():
+            figures = training.validate()
+            state.epoch, state.step = state.epoch + 1, 0
+            entry = {"stage": stage.name, "epoch": state.epoch, "step": state.total_steps}
+            state.history.append(entry | {"seconds": round(seconds, 1), "valid": figures})
+            log.epoch(state.history[-1])
+            self._keep_if_best(float(np.mean([part[self.recipe.select] for part in figures.values()])), training)
+        for name, part in figures.items():
+            shown = "  ".join(f"{key} {part[key]:.3f}" for key in ("loss", "mrr@10", "recall@1", "recall@10"))
+            self.reporter.note(f"{stage.name} {state.epoch}/{stage.epochs}  {name}: {shown}  ({seconds:.0f} s)")
+        self._save(training.stored())
+
+    def _end_stage(self, number: int) -> None:
+        """Go on from the stage's best weights, as the paper's second stage did from the first one's."""
+        state, name = self.state, _best_of(number)
+        load_learned(self.model, torch.load(self.out / name, weights_only=True), name)
+        state.stage, state.epoch, state.step = number + 1, 0, 0
+        state.best_in_stage, state.since_best = None, 0
+        self._save({"bias": self.bias.detach()})
+
+    def _keep_if_best(self, figure: float, training: StageTraining) -> None:
+        """Write the model directory when the figure is the best of the run, and the stage's best beside the state."""
+        state = self.state
+        if not math.isfinite(figure):
+            raise BadRecipe(f"stage {training.stage.name!r}: validation gives {figure}; lower its learning rates")
+        if self._better(figure, state.best_in_stage):
+            state.best_in_stage, state.since_best = figure, 0
+            buffer = io.BytesIO()
+            torch.save(learned_tensors(self.model), buffer)
+            with atomic_write(self.out / _best_of(training.number)) as stream:
+                stream.write(buffer.getbuffer())
+        else:
+            state.since_best += 1
+        if self._better(figure, state.best):
+            state.best = figure
+            self.checkpoint.notes["figures"] = state.history[-1]
+            save_checkpoint(self.checkpoint, self.out, half=self.recipe.weights == "float16")
+
+    def _better(self, figure: float, than: float | None) -> bool:
+        return than is None or (figure < than if self.recipe.select == "loss" else figure > than)
+
+    def _patience_is_over(self, stage: Stage) -> bool:
+        return stage.patience is not None and self.state.since_best >= stage.patience
+
+    def _stop_if(self, stop: Callable[[], bool], training: StageTraining) -> None:
+        if stop():
+            self._save(training.stored())
+            raise KeyboardInterrupt
+
+    def _save(self, tensors: Mapping[str, Any]) -> None:
+        save_state(self.out / STATE, self.state, {"model": learned_tensors(self.model), **tensors})
+        self.saved = time.monotonic()
+
+
+def _best_of(number: int) -> str:
+    return f"stage-{number + 1}.pt"
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Make the run's folder, and say what a person can do when something cannot be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_OR_CLOSED and not isinstance(error, FileExistsError | NotADirectoryError):
+            raise
+        state = "the last saved state is whole; add --resume" if (out / STATE).exists() else "then start again"
+        raise CannotWrite(
+            f"{out}: cannot be written ({error.strerror}); make room or choose another place, {state}"
+        ) from error

@@ -1,0 +1,76 @@
+"""The demo, small: everything it promises is made, and its scores come from the model it trained."""
+
+import json
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from clip_italian import load
+from clip_italian.cli import demo as command
+from clip_italian.demo import drawn
+from clip_italian.search.album import Album
+
+SMALL = {"TRAIN": 96, "VALID": 24, "TEST": 20, "SINGLES": 24, "ASKED": 20, "ALBUM": 30}
+SETTINGS = [
+    'image_tower={type="scratch-image", width=32, dim=32, attention_blocks=0}',
+    'image_head={type="places", hidden=16, heads=2, centred=true}',
+    "text_tower.width=16",
+    "pictures.size=48",
+    "dim=32",
+    "workers=0",
+    "stages.0.batch=16",
+    "stages.0.epochs=1",
+    "stages.1.batch=16",
+    "stages.1.epochs=1",
+    "stages.2.batch=16",
+]
+
+
+@pytest.fixture
+def app():
+    built = typer.Typer()
+    command.register(built)
+    built.command("other")(lambda: None)
+    return built
+
+
+def run(app, *arguments):
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for name, value in SMALL.items():
+        monkeypatch.setattr(drawn, name, value)
+
+
+def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
+    arguments = ["--out", tmp_path, *(part for setting in SETTINGS for part in ("--set", setting))]
+    result = run(app, *arguments)
+    assert result.exit_code == 0, result.output
+    for said in ("mrr@10", "accuracy@1", "left_right", "count 1-4", "make demo PHOTOS="):
+        assert said in result.output
+    model = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert model["notes"]["recipe"]["name"] == "scenes"
+    with Album.open(tmp_path / "album.db") as album:
+        assert sum(1 for _ in album.photos()) == SMALL["ALBUM"]
+        assert album.load_encoder().fingerprint == load(tmp_path / "model").fingerprint
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 600
+    again = run(app, *arguments)
+    assert again.exit_code == 0, again.output
+
+
+def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
+    run(app, "--out", tmp_path / "a", *(part for setting in SETTINGS for part in ("--set", setting)))
+    photos = tmp_path / "foto"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (80 * number, 30, 200)).save(photos / f"{number}.jpg")
+    (photos / "rotta.jpg").write_bytes(b"not a picture")
+    result = run(app, "--photos", photos, "--model", tmp_path / "a" / "model", "--out", tmp_path / "b")
+    assert result.exit_code == 0, result.output
+    assert "3 photos added, 0 unchanged, 1 skipped" in result.output
+    assert (tmp_path / "b" / "photos.png").is_file()

@@ -1,0 +1,116 @@
+"""Recipes: what is read, what is refused and with which words, what a stored run belongs to."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import HEADS, STAGE, recipe
+
+from clip_italian.errors import BadRecipe
+from clip_italian.training.recipe import Recipe, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+MINIMAL = """
+name = "prova"
+[image_tower]
+type = "scratch-image"
+[text_tower]
+type = "scratch-text"
+[[stages]]
+name = "all"
+learn = { heads = 1e-3 }
+epochs = 3
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "prova.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_we_ship_can_be_read_and_read_back(path):
+    settings = read_recipe(path)
+    assert Recipe.model_validate(settings.stored()) == settings
+
+
+def test_settings_are_changed_one_by_one(written):
+    changes = ["stages.0.epochs=7", "name=altra prova", "stages.0.learn.scale=1e-4", "texts.languages={en=1.0}",
+               "image_tower.width=32", "stages.0.learn={heads=0.5}"]  # fmt: skip
+    settings = read_recipe(written, changes)
+    assert settings.stages[0].epochs == 7 and settings.name == "altra prova"
+    assert settings.stages[0].learn == {"heads": 0.5} and settings.texts.languages == {"en": 1.0}
+    assert settings.image_tower.model_dump() == {"type": "scratch-image", "width": 32}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("stages.0.epoch=3", "stages.0.epoch is not a setting; did you mean epochs?"),
+        ("stage.0.epochs=3", "stage is not a setting; did you mean stages?"),
+        ("sede=3", "sede is not a setting; did you mean seed?"),
+        ("texts.max_lenght=3", "texts.max_lenght is not a setting; did you mean max_length?"),
+        ("loss.zzzz=1", "loss.zzzz is not a setting; the keys there are type, smoothing, margin, bias"),
+        ("stages.0.batch=1", "stages.0.batch: Input should be greater than or equal to 2, not 1"),
+        ("stages.0.epochs=molte", "stages.0.epochs: Input should be a valid integer"),
+        ("stages.0.learn={}", "stages.0.learn: "),
+        ("stages.0.learn={head=1}", "'image_tower', 'text_tower', 'heads' or 'scale', not 'head'"),
+        ("stages.0.views=2", "stages.0: views needs an augmentation: without one, all views are the same"),
+        ("stages.1.epochs=3", "--set stages.1.epochs=3: 1 is not one of 0 to 0"),
+        ("stages.x.epochs=3", "--set stages.x.epochs=3: x is not one of 0 to 0"),
+        ("name.it=3", "--set name.it=3: name is a value, nothing lies under it"),
+        ("epochs", "--set epochs: write key=value, such as stages.0.epochs=3"),
+        ("=3", "--set =3: write key=value"),
+        ("image_tower={width=3}", "image_tower.type: is missing"),
+        ("image_head={type='linear', hidden=3}", "image_head: a linear head has no hidden"),
+        ("text_head={type='mlp', heads=3}", "text_head: a mlp head has no heads"),
+        ("texts.languages={it=0}", "texts: languages needs one with a weight above 0"),
+        ("precision=float16", "precision: Input should be 'float32' or 'bfloat16', not 'float16'"),
+    ],
+)
+def test_what_is_wrong_is_said(written, change, message):
+    with pytest.raises(BadRecipe, match=re.escape(message)) as caught:
+        read_recipe(written, [change])
+    assert "pydantic" not in str(caught.value)
+
+
+def test_a_file_that_is_no_recipe(tmp_path):
+    with pytest.raises(BadRecipe, match=r"manca\.toml: cannot be read \(No such file"):
+        read_recipe(tmp_path / "manca.toml")
+    broken = tmp_path / "rotta.toml"
+    broken.write_bytes(b"name = \xff")
+    with pytest.raises(BadRecipe, match="is not TOML"):
+        read_recipe(broken)
+    broken.write_text("name = ")
+    with pytest.raises(BadRecipe, match="is not TOML"):
+        read_recipe(broken)
+    broken.write_text("")
+    with pytest.raises(BadRecipe, match=r"name: is missing.*stages: is missing"):
+        read_recipe(broken)
+
+
+@given(st.text(max_size=30))
+def test_no_override_ends_in_another_error(text):
+    path = RECIPES / "photos-it.toml"
+    for change in (text, f"stages.{text}=1", f"name={text}"):
+        try:
+            read_recipe(path, [change])
+        except BadRecipe:
+            continue
+
+
+def test_what_a_stored_run_belongs_to():
+    base = recipe(HEADS, STAGE)
+    assert base.identity() == recipe(HEADS, STAGE, workers=3).identity(), "workers change no result"
+    for other in (
+        recipe(HEADS),
+        recipe(HEADS, STAGE | {"epochs": 9}),
+        recipe(HEADS, STAGE, seed=1),
+        recipe(HEADS, STAGE, texts={"max_length": 24, "vocabulary": 300, "hard_negatives": 1}),
+    ):
+        assert other.identity() != base.identity()
+    assert b"hard_negatives" not in base.identity(), "runs from before that setting go on"
