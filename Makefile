@@ -4,13 +4,14 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 PHOTOS ?=
+MODEL ?= runs/photos-it
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test setup check lint clean
 
 demo: setup
-	$(BIN)/clip-italian demo --out demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+	$(BIN)/clip-italian demo --out demo $(if $(PHOTOS),--photos "$(PHOTOS)" --model "$(MODEL)")
 
 test: setup check
 	$(BIN)/python -m pytest

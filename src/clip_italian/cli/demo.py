@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from ..demo.drawn import Measured
     from .reporting import ConsoleReporter
 
-MODEL = Path("models/photos-it")
+MODEL = "runs/photos-it"
 NEXT = """
-Your own photos:       make demo PHOTOS=folder
-                       clip-italian index FOLDER --album photos.db --model models/photos-it
+Your own photos:       make demo PHOTOS=folder MODEL=runs/photos-it
+                       clip-italian index FOLDER --album photos.db --model runs/photos-it
                        clip-italian search "un cane sulla spiaggia" --album photos.db
 Your own captions:     clip-italian train --recipe recipes/photos-it.toml --train mine.jsonl --out runs/mine
                        (a line: {"image_path": "foto/1.jpg", "captions": ["Un cane corre sulla spiaggia"]})
@@ -33,7 +33,7 @@ def demo(
     photos: Annotated[
         Path | None, typer.Option(help="search these photos of yours instead", file_okay=False, exists=True)
     ] = None,
-    model: Annotated[Path, typer.Option(help="the model for your own photos")] = MODEL,
+    model: Annotated[str, typer.Option(help="the model for your own photos: a directory or hub id")] = MODEL,
     set_: Annotated[list[str] | None, typer.Option("--set", help="change a setting of the recipe")] = None,
 ) -> None:
     """Show what CLIP-Italian does: draw scenes, learn from their captions, measure, search; or search your own photos.
@@ -84,7 +84,7 @@ def _show(measured: "Measured", reporter: "ConsoleReporter") -> None:
     reporter.console.print(asked)
 
 
-def _own_photos(photos: Path, model: Path, out: Path, reporter: "ConsoleReporter") -> None:
+def _own_photos(photos: Path, model: str, out: Path, reporter: "ConsoleReporter") -> None:
     from ..demo import photos as own
     from ..encoder import load
 

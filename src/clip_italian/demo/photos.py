@@ -27,7 +27,7 @@ QUERIES = (
 
 
 def find(
-    encoder: Encoder, model: Path, photos: Path, out: Path, *, progress: Callable[[Progress], None]
+    encoder: Encoder, model: str, photos: Path, out: Path, *, progress: Callable[[Progress], None]
 ) -> tuple[IndexSummary, Path]:
     """Bring `out`/photos.db up to date with the folder and write a contact sheet of QUERIES.
 
@@ -35,7 +35,7 @@ def find(
     """
     out.mkdir(parents=True, exist_ok=True)
     album_path, sheet = out / "photos.db", out / "photos.png"
-    summary = index(photos, album_path, encoder, model=str(model), progress=progress)
+    summary = index(photos, album_path, encoder, model=model, progress=progress)
     with Album.open(album_path) as album:
         rows = []
         for query in QUERIES:
