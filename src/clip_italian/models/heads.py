@@ -111,8 +111,8 @@ class PlacesHead(nn.Module):
 class Centred(nn.Module):
     """A head whose outputs are brought to mean 0 and variance 1, dimension by dimension, by the batch's own statistics.
 
-    From random initialisation all vectors point almost the same way, so that cosines hardly differ and learning is slow
-    to begin; centred ones differ from the first step. Outside training the running statistics are used.
+    From random initialisation vectors may all point almost the same way, so that cosines hardly differ; centred ones
+    differ from the first step. Outside training the running statistics are used.
     """
 
     def __init__(self, head: nn.Module, dim: int) -> None:
