@@ -31,6 +31,7 @@ TEXT = {
     "scratch-text": {
         "type": "scratch-text", "vocabulary": 300, "max_length": 16, "width": 32, "depth": 1, "heads": 2,
     },
+    "gated-text": {"type": "gated-text", "vocabulary": 300, "width": 32, "depth": 1, "kernel": 3},
     "bag-of-words": {"type": "bag-of-words", "vocabulary": 300, "width": 32},
 }  # fmt: skip
 

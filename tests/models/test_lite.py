@@ -113,6 +113,27 @@ def test_what_is_fixed_stays_when_everything_else_learns(lite_tower):
     assert not lite_tower.fixed
 
 
+def test_pictures_skip_a_block_as_often_as_asked_and_only_in_training():
+    torch.manual_seed(0)
+    block = Block(8, 8, 2, 3, 1)
+    block.drop = 0.25
+    batch = torch.randn(1, 8, 5, 5).expand(2000, -1, -1, -1)
+    with torch.no_grad():
+        added = block.eval()(batch[:1]) - batch[:1]
+        told = block.train()(batch) - batch
+    skipped = (told == 0).flatten(1).all(1)
+    assert 0.2 < skipped.float().mean() < 0.3
+    torch.testing.assert_close(told[~skipped], (added / 0.75).expand_as(told[~skipped]), atol=1e-5, rtol=1e-4)
+
+
+def test_later_blocks_are_skipped_more_often():
+    drops = [block.drop for block in LiteTower(8, drop=0.2).blocks]
+    assert drops == sorted(drops) and drops[0] == 0 and drops[-1] == pytest.approx(0.2)
+    assert all(block.drop == 0 for block in LiteTower(8).blocks)
+    with pytest.raises(BadModel, match="from 0 to below 1"):
+        LiteTower(8, drop=1.0)
+
+
 @pytest.mark.parametrize("cut", [0, -1, BLOCKS + 1])
 def test_a_cut_outside_the_tower_is_refused(cut):
     with pytest.raises(BadModel, match=f"1 to {BLOCKS}"):

@@ -12,7 +12,12 @@ from torch.nn import functional as F
 
 from clip_italian.models.tokenizer import Tokenizer
 from clip_italian.models.tokenizer_training import SPECIALS, train_tokenizer
-from clip_italian.models.towers.scratch import BagOfWordsTower, ScratchImageTower, ScratchTextTower
+from clip_italian.models.towers.scratch import (
+    BagOfWordsTower,
+    GatedTextTower,
+    ScratchImageTower,
+    ScratchTextTower,
+)
 
 SMALL = {"vocabulary": 300, "width": 32}
 CAPTIONS = ["due cerchi rossi a sinistra di una stella gialla", "l'albero è più alto della città", "un gatto nero"] * 3
@@ -21,6 +26,7 @@ CAPTIONS = ["due cerchi rossi a sinistra di una stella gialla", "l'albero è pi�
 def text_towers(**changes):
     yield ScratchTextTower(**SMALL, max_length=20, depth=2, heads=2, **changes)
     yield ScratchTextTower(**SMALL, max_length=20, depth=2, heads=2, pooling="mean", **changes)
+    yield GatedTextTower(**SMALL, depth=2, **changes)
     yield BagOfWordsTower(**SMALL, **changes)
 
 
@@ -33,7 +39,7 @@ def awake(tower):
     return tower.eval()
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_padding_and_neighbours_change_nothing(which):
     tower = awake(list(text_towers())[which])
     ids = torch.randint(0, 300, (4, 9))
@@ -48,8 +54,8 @@ def test_padding_and_neighbours_change_nothing(which):
         torch.testing.assert_close(alone.pooled[0], together.pooled[row], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("which", range(3))
-def test_order_counts_for_the_transformer_and_not_for_the_bag(which):
+@pytest.mark.parametrize("which", range(4))
+def test_order_counts_for_all_but_the_bag(which):
     tower = awake(list(text_towers())[which])
     ids = torch.randint(0, 300, (1, 9))
     mask = torch.ones(1, 9, dtype=torch.bool)
@@ -57,7 +63,7 @@ def test_order_counts_for_the_transformer_and_not_for_the_bag(which):
     assert difference < 1e-5 if isinstance(tower, BagOfWordsTower) else difference > 1e-2
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_a_text_without_any_piece_is_finite(which):
     tower = awake(list(text_towers())[which])
     mask = torch.tensor([[False, False], [True, True]])

@@ -1,5 +1,7 @@
 """What a step reads: kept features equal fresh ones, every view has its turn, mirrored pictures are told mirrored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from toys import HEADS, STAGE, TEXT, recipe, squares
 
 from clip_italian.data.sample import Caption, ImageRef, Sample
-from clip_italian.errors import BadModel, CorruptImage
+from clip_italian.errors import BadModel, BadRecipe, CorruptImage
 from clip_italian.images import open_image
 from clip_italian.models.tokenizer import Tokenizer
 from clip_italian.models.tokenizer_training import train_tokenizer
@@ -97,6 +99,51 @@ def test_every_kept_view_of_a_picture_is_seen_equally_often(samples, tmp_path):
         views, times = torch.stack([epoch[number] for epoch in seen]).unique(dim=0, return_counts=True)
         assert len(views) == 3 and times.tolist() == [2, 2, 2]
         assert len(torch.stack([epoch[number] for epoch in seen[:3]]).unique(dim=0)) == 3
+
+
+class Maps(ImageTower):
+    """Gives the picture itself as its map, so that every part of a kept one can be found in it again."""
+
+    has_stem = True
+
+    def __init__(self):
+        super().__init__()
+        self.spec = {"type": "maps"}
+
+    def stem(self, pixels):
+        return pixels[:, :, ::4, ::4]
+
+
+def test_a_window_shows_true_parts_of_kept_maps_and_mirrors_what_may_be_mirrored(samples, tmp_path):
+    whole = image_feed(samples, Maps(), Views("crop", 2, seed=5), tmp_path)
+    parts = image_feed(samples, Maps(), Views("crop", 2, seed=5, window=0.6), tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 2, "a window computes nothing anew"
+    sides, turned = set(), []
+    for epoch in range(6):
+        all_of = list(whole.epoch(batches_of(70), epoch))
+        for (maps, mirrored), (cut, flipped) in zip(all_of, parts.epoch(batches_of(70), epoch), strict=True):
+            down, across = cut.shape[2:]
+            sides.add((down, across))
+            turned += (mirrored ^ flipped).tolist()
+            for map_, part, turn in zip(maps, cut, mirrored ^ flipped, strict=True):
+                upright = part.flip(2) if turn else part
+                windows = map_.unfold(1, down, 1).unfold(2, across, 1).permute(1, 2, 0, 3, 4)
+                assert (windows == upright).flatten(2).all(2).any()
+    assert {side for pair in sides for side in pair} == {5, 6, 7, 8} and any(down != across for down, across in sides)
+    assert 0.4 < np.mean(turned) < 0.6
+    again = [hidden for hidden, _ in parts.epoch(batches_of(70)[3:], 5)]
+    assert torch.equal(again[-1], cut), "a resumed epoch sees the same parts"
+
+
+def test_captions_that_cannot_be_mirrored_keep_their_maps_upright(samples, tmp_path):
+    told = [replace(sample, captions=(Caption("una ruota gira in senso orario"),)) for sample in samples]
+    feed = image_feed(told, Maps(), Views("crop", 1, window=0.6), tmp_path)
+    assert not any(mirrored.any() for epoch in range(3) for _, mirrored in feed.epoch(batches_of(70), epoch))
+
+
+def test_a_window_needs_maps(samples, tmp_path):
+    with pytest.raises(BadRecipe, match="only kept maps have parts"):
+        image_feed(samples, FrozenImage(image_tower(), True), Views("crop", 1, window=0.6), tmp_path)
 
 
 def test_fresh_pictures_depend_on_epoch_and_key_not_on_workers_batches_or_the_common_generator(samples, tmp_path):

@@ -7,6 +7,7 @@ Public names: ImageFeed, TextFeed, Views, Report, samples_hash, stem_hash.
 import contextlib
 import itertools
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ..data.augment import AUGMENTATIONS
 from ..data.captions import flippable
 from ..data.sample import Sample
 from ..data.seeded import generator
-from ..errors import BadModel, ClipItalianError
+from ..errors import BadModel, BadRecipe, ClipItalianError
 from ..files import atomic_write, sha256_parts, write_json
 from ..images import open_image
 from ..models.tokenizer import Tokenizer
@@ -35,11 +36,15 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Views:
-    """How a picture is shown: augmentation by name, and whether a few views are kept or each epoch has its own."""
+    """How a picture is shown: augmentation by name, and whether a few views are kept or each epoch has its own.
+
+    window: the smallest share of a kept map's side that a batch may see of it; with one, half the maps are mirrored.
+    """
 
     augment: str = "none"
     kept: int | None = None
     seed: int = 0
+    window: float | None = None
 
     @property
     def count(self) -> int:
@@ -52,14 +57,15 @@ class Squares(Dataset):
 
     def __init__(self, samples: Sequence[Sample], preprocess: Preprocess, views: Views) -> None:
         self.samples, self.preprocess, self.views = samples, preprocess, views
-        self.mirrorable = [all(map(flippable, (*(c.text for c in s.captions), *s.queries))) for s in samples]
+        told = ((*(caption.text for caption in sample.captions), *sample.queries) for sample in samples)
+        self.mirrorable = np.array([all(map(flippable, texts)) for texts in told], bool)
 
     def __getitem__(self, place: tuple[int, int]) -> tuple[np.ndarray, bool]:
         index, epoch = place
         sample = self.samples[index]
         image = open_image(sample.image.read(), min_side=self.preprocess.size)
         rng = generator(self.views.seed, epoch, sample.key)
-        augment = AUGMENTATIONS[self.views.augment](rng, self.preprocess.size, flip=self.mirrorable[index])
+        augment = AUGMENTATIONS[self.views.augment](rng, self.preprocess.size, flip=bool(self.mirrorable[index]))
         image, mirrored = augment(image)
         return np.asarray(self.preprocess.square(image)), mirrored
 
@@ -69,7 +75,9 @@ class ImageFeed:
 
     With a stem and kept views, the stem's outputs lie in `folder` as float16, one file a view, written once and found
     again by what they depend on. Otherwise pictures are decoded anew by `workers` processes and the stem, if any, runs
-    on the fly. A stem always runs as in use: without dropout, its running statistics left alone.
+    on the fly. A stem always runs as in use: without dropout, its running statistics left alone. With a window, each
+    batch sees another part of the kept maps, each of them from a place of its own. Raises BadRecipe when what is kept
+    are no maps.
     """
 
     def __init__(
@@ -92,6 +100,8 @@ class ImageFeed:
         if tower.has_stem and views.count:
             for view in range(views.count):
                 self.kept.append(self._keep(view, folder, report))
+        if views.window and (not self.kept or self.kept[0].ndim != 4):
+            raise BadRecipe("window: only kept maps have parts; give the image tower a cut and the stage views")
 
     def epoch(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Yield (what `body` reads, which are mirrored) for batches of sample numbers."""
@@ -100,8 +110,22 @@ class ImageFeed:
             return
         for batch in batches:
             view = (epoch + batch) % self.views.count
-            hidden = np.stack([self.kept[v][i] for v, i in zip(view, batch, strict=True)])
-            yield _channels_last(torch.from_numpy(hidden)), self.mirrored[view, batch]
+            maps, mirrored = [self.kept[v][i] for v, i in zip(view, batch, strict=True)], self.mirrored[view, batch]
+            if self.views.window:
+                maps, turned = self._parts_of(maps, batch, epoch)
+                mirrored = mirrored ^ turned
+            yield _channels_last(torch.from_numpy(np.stack(maps))), mirrored
+
+    def _parts_of(self, maps: list[np.ndarray], batch: np.ndarray, epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """Cut a part of one size out of (c, h, w) maps and mirror some; returns them and which were mirrored."""
+        assert self.views.window
+        rng = generator(self.views.seed, epoch, self.squares.samples[batch[0]].key, "window")
+        height, width = maps[0].shape[1:]
+        down, across = (int(rng.integers(math.ceil(self.views.window * side), side + 1)) for side in (height, width))
+        tops, lefts = (rng.integers(0, room + 1, len(maps)) for room in (height - down, width - across))
+        turned = (rng.random(len(maps)) < 0.5) & self.squares.mirrorable[batch]
+        parts = [map_[:, y : y + down, x : x + across] for map_, y, x in zip(maps, tops, lefts, strict=True)]
+        return [part[..., ::-1] if turn else part for part, turn in zip(parts, turned, strict=True)], turned
 
     def _fresh(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         places = [[(int(index), epoch) for index in batch] for batch in batches]
@@ -228,7 +252,8 @@ def stem_hash(part: ImageTower | TextTower) -> str:
     tensors = part.state_dict()
     names = sorted(tensors) if whole else sorted(part.fixed)
     weights = (tensors[name].detach().contiguous().numpy().tobytes() for name in names)
-    settings = json.dumps([part.spec, getattr(part, "keep_tokens", None)], sort_keys=True)
+    spec = {name: value for name, value in part.spec.items() if name not in ("drop", "dropout")}  # in training alone
+    settings = json.dumps([spec, getattr(part, "keep_tokens", None)], sort_keys=True)
     return sha256_parts([settings.encode(), *weights])
 
 

@@ -95,10 +95,11 @@ class Stage(_Settings):
 
     learn: learning rate of each part that learns. batch: pairs in a step. warmup: share of the steps in which the rate
     rises. views: with an augmentation and a stem that does not learn, how many augmented views of each picture are
-    computed beforehand and kept; None draws a new one every epoch. clipping: adaptive gradient clipping. average: decay
-    a step of an average of the weights, which is then what is validated and kept. patience: epochs without a better
-    figure after which the stage ends. longest: only pictures whose captions all have at most so many words are learned
-    from, so that a run may begin with what is simple.
+    computed beforehand and kept; None draws a new one every epoch. window: of kept maps, each step sees a part whose
+    sides are at least this share of the whole ones, and half of them mirrored. clipping: adaptive gradient clipping.
+    average: decay a step of an average of the weights, which is then what is validated and kept. patience: epochs
+    without a better figure after which the stage ends. longest: only pictures whose captions all have at most so many
+    words are learned from, so that a run may begin with what is simple.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Stage(_Settings):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     augment: Literal["none", "paper", "crop"] = "none"
     views: int | None = Field(default=None, ge=1)
+    window: float | None = Field(default=None, gt=0, le=1)
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     longest: int | None = Field(default=None, ge=1)
@@ -120,6 +122,8 @@ class Stage(_Settings):
     def _views_need_augmentation(self) -> "Stage":
         if self.views is not None and self.augment == "none":
             raise ValueError("views needs an augmentation: without one, all views are the same")
+        if self.window is not None and self.views is None:
+            raise ValueError("window needs views: it shows parts of maps that are kept")
         return self
 
 
@@ -156,7 +160,10 @@ class Recipe(_Settings):
         exclude: dict[str, Any] = {"workers": True, "weights": True}
         if not self.texts.hard_negatives:
             exclude["texts"] = {"hard_negatives"}
-        exclude["stages"] = {number: {"longest"} for number, stage in enumerate(self.stages) if stage.longest is None}
+        newer = ("longest", "window")
+        exclude["stages"] = {
+            number: {name for name in newer if getattr(stage, name) is None} for number, stage in enumerate(self.stages)
+        }
         return self.model_dump_json(exclude=exclude).encode()
 
 

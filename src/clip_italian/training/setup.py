@@ -19,7 +19,7 @@ from ..models.towers.base import TextTower
 from ..preprocess import OPENAI_CLIP, Preprocess
 from .recipe import Head, Part, Recipe, Stage
 
-SCRATCH = ("scratch-text", "bag-of-words")
+SCRATCH = ("scratch-text", "gated-text", "bag-of-words")
 
 
 def build(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None] = lambda text: None) -> Checkpoint:

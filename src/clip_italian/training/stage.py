@@ -58,7 +58,8 @@ class StageTraining:
         self.inputs, self.number, self.bias = inputs, number, bias
         self.parts = learnable(self.model, self.stage)
         self.image_part, self.text_part = _parts(self.model, self.stage)
-        self.images = self._image_feed(inputs.samples, Views(self.stage.augment, self.stage.views, inputs.recipe.seed))
+        shown = Views(self.stage.augment, self.stage.views, inputs.recipe.seed, self.stage.window)
+        self.images = self._image_feed(inputs.samples, shown)
         self.texts = self._text_feed()
         self.validators = [
             Validator(data, self._image_feed(data.samples, Views()), self.texts, self.image_part, self.text_part)

@@ -80,6 +80,12 @@ def _scratch_text(settings: dict[str, Any], pretrained: bool) -> "TextTower":
     return ScratchTextTower(**settings)
 
 
+def _gated_text(settings: dict[str, Any], pretrained: bool) -> "TextTower":
+    from .scratch import GatedTextTower
+
+    return GatedTextTower(**settings)
+
+
 def _bag_of_words(settings: dict[str, Any], pretrained: bool) -> "TextTower":
     from .scratch import BagOfWordsTower
 
@@ -95,5 +101,6 @@ _TEXT: dict[str, Callable[..., Any]] = {
     "multilingual-e5-small": _e5,
     "huggingface": _huggingface_text,
     "scratch-text": _scratch_text,
+    "gated-text": _gated_text,
     "bag-of-words": _bag_of_words,
 }

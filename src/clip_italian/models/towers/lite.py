@@ -61,6 +61,8 @@ class Pointwise(nn.Linear):
 class Block(nn.Module):
     """An inverted residual: widen, filter each channel, narrow."""
 
+    drop = 0.0  # how often, in training, a picture skips the block
+
     def __init__(self, width_in: int, width: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
         inner = width_in * expansion
@@ -73,7 +75,12 @@ class Block(nn.Module):
         """x: (n, width_in, h, w)."""
         inner = x if self.expand is None else F.relu6(self.expand(x))
         out = self.project(F.relu6(self._filter(inner)))
-        return x + out if self.residual else out
+        if not self.residual:
+            return out
+        if self.training and self.drop:
+            stays = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
+            out = out * (stays / (1 - self.drop)).to(out.dtype)
+        return x + out
 
     def _filter(self, inner: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -114,10 +121,11 @@ class LiteTower(ImageTower):
     cut: the number of leading blocks that make up the stem and stay as they are; behind it the depthwise filters stay
     too, whose gradient costs more than all others together (None: nothing is cut off, everything may learn). end: the
     number of leading blocks that are used at all (None: all and the final convolution); an early map is finer and tells
-    more of colour and place, a late one more of kinds of things.
+    more of colour and place, a late one more of kinds of things. drop: how often, in training, a picture skips the last
+    block; before it the less the earlier, as this network was trained (Huang 2016, stochastic depth).
     """
 
-    def __init__(self, cut: int | None = None, end: int | None = None) -> None:
+    def __init__(self, cut: int | None = None, end: int | None = None, drop: float = 0.0) -> None:
         super().__init__()
         used = BLOCKS if end is None else end
         if not 0 < used <= BLOCKS or (cut is not None and not 0 < cut <= used):
@@ -125,7 +133,10 @@ class LiteTower(ImageTower):
                 f"the image tower has {BLOCKS} blocks; end after 1 to {BLOCKS} of them and cut before, "
                 f"not end {end} and cut {cut}"
             )
-        self.spec = {"type": "efficientnet-lite2", "cut": cut} | ({"end": end} if end else {})
+        if not 0 <= drop < 1:
+            raise BadModel(f"drop is a share from 0 to below 1, not {drop}")
+        settings = {"cut": cut, "end": end, "drop": drop}
+        self.spec = {"type": "efficientnet-lite2", "cut": cut} | {k: v for k, v in settings.items() if v}
         self.cut = cut
         self.first = SameConv(3, STEM_WIDTH, 3, 2)
         blocks, width_in = [], STEM_WIDTH
@@ -133,6 +144,8 @@ class LiteTower(ImageTower):
             for repeat in range(repeats):
                 blocks.append(Block(width_in, width, expansion, kernel, stride if repeat == 0 else 1))
                 width_in = width
+        for number, block in enumerate(blocks):
+            block.drop = drop * number / (BLOCKS - 1)
         self.blocks = nn.ModuleList(blocks[:used])
         self.last = Pointwise(width_in, HEAD_WIDTH) if end is None else None
         self.dim = HEAD_WIDTH if end is None else blocks[used - 1].project.out_features
