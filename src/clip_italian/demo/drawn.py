@@ -24,7 +24,7 @@ from ..search.query import search
 from ..search.sheet import Row, contact_sheet
 
 RECIPE = Path(str(resources.files(__package__) / "scenes.toml"))
-TRAIN, VALID, TEST, SINGLES, ASKED, ALBUM = 6000, 300, 200, 240, 600, 300
+VALID, TEST, SINGLES, ASKED, ALBUM = 300, 200, 240, 600, 300
 ALBUM_SEED = 7
 
 Report = Callable[[str, int, int], None]  # what, done, total
@@ -55,10 +55,13 @@ class Measured:
     choices: dict[str, Interval]
 
 
-def prepare(out: Path, size: int, *, jobs: int, report: Report) -> Corpus:
-    """Draw the training and validation scenes into `out`. size: pixels a side; jobs: processes that draw."""
+def prepare(out: Path, size: int, *, scenes: int, jobs: int, report: Report) -> Corpus:
+    """Draw `scenes` training scenes and some for validation into `out`.
+
+    size: pixels a side; jobs: processes that draw.
+    """
     train = drawing.write(
-        out, TRAIN, split="train", size=size, jobs=jobs, progress=lambda done, n: report("drawing scenes", done, n)
+        out, scenes, split="train", size=size, jobs=jobs, progress=lambda done, n: report("drawing scenes", done, n)
     )
     return Corpus(train.lines, drawing.write(out, VALID, split="valid", size=size).lines, size)
 

@@ -101,7 +101,7 @@ class ImageFeed:
             for view in range(views.count):
                 self.kept.append(self._keep(view, folder, report))
         if views.window and (not self.kept or self.kept[0].ndim != 4):
-            raise BadRecipe("window: only kept maps have parts; give the image tower a cut and the stage views")
+            raise BadRecipe("window: only kept maps have parts; let the image tower have a cut and learn")
 
     def epoch(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Yield (what `body` reads, which are mirrored) for batches of sample numbers."""

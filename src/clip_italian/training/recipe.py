@@ -122,8 +122,8 @@ class Stage(_Settings):
     def _views_need_augmentation(self) -> "Stage":
         if self.views is not None and self.augment == "none":
             raise ValueError("views needs an augmentation: without one, all views are the same")
-        if self.window is not None and self.views is None:
-            raise ValueError("window needs views: it shows parts of maps that are kept")
+        if self.window is not None and self.augment != "none" and self.views is None:
+            raise ValueError("window shows parts of maps that are kept: give views, or no augmentation")
         return self
 
 

@@ -145,7 +145,7 @@ class StageTraining:
         )
 
     def _text_feed(self) -> TextFeed:
-        mirrored = self.stage.augment != "none"
+        mirrored = self.stage.augment != "none" or self.stage.window is not None
         texts = possible_texts(self.inputs.recipe.texts, self.inputs.samples, mirrored=mirrored)
         texts |= {text for data in self.inputs.valid for text in data.texts}
         return TextFeed(

@@ -146,14 +146,15 @@ def contrasts(scene: Scene, kind: Contrast) -> tuple[tuple[str, ...], int]:
 def hard_negatives(scene: Scene) -> tuple[tuple[str, ...], ...]:
     """Return sentences that are almost true, by what is wrong: the colour of a group, its number, the relation.
 
-    They come in all the forms that captions have, so that no form gives a false one away. Combinations kept from
-    training are not among them: what is called false in training must not be the answer of a test.
+    Numbers are wrong by one or two. The sentences come in all the forms that captions have, so that no form gives a
+    false one away. Combinations kept from training are not among them: what is called false in training must not be
+    the answer of a test.
     """
     near: dict[str, list[tuple[tuple[Group, ...], str | None]]] = {"colour": [], "count": [], "relation": []}
     for place, group in enumerate(scene.groups):
         before, after = scene.groups[:place], scene.groups[place + 1 :]
         colours = [replace(group, colour=colour) for colour in COLOURS if colour != group.colour]
-        counts = [replace(group, count=count) for count in COUNTS if count != group.count]
+        counts = [replace(group, count=count) for count in COUNTS if 0 < abs(count - group.count) <= 2]
         near["colour"] += [((*before, other, *after), scene.relation) for other in colours]
         near["count"] += [((*before, other, *after), scene.relation) for other in counts]
     if scene.relation is not None:
