@@ -1,12 +1,15 @@
 """Which pictures and captions a run can use: bad ones are counted and left out, leaks into validation refused.
 
-Public names: Intake, take_in, open_pictures, usable, stage_samples, validated_language.
+Public names: Intake, take_in, open_pictures, usable, learned_from, check_stage,
+validated_language.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..data.sample import Sample
 from ..errors import BadRecipe, BadRecord, CorruptImage
@@ -37,7 +40,7 @@ def take_in(recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Seque
     opened, digests = open_pictures(samples, skipped.append, report)
     learned = usable(recipe, opened, skipped.append)
     for stage in recipe.stages:
-        stage_samples(learned, stage)
+        check_stage(learned, stage)
     origin = {digests[sample.key]: sample.key for sample in learned}
     sets = []
     for name, part in valid.items():
@@ -86,15 +89,19 @@ def usable(recipe: Recipe, samples: Sequence[Sample], on_skip: Callable[[str], N
     return good
 
 
-def stage_samples(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """Return the samples that a stage learns from. Raises BadRecipe when they do not fill a batch."""
-    chosen = list(samples)
-    if stage.longest is not None:
-        chosen = [s for s in samples if max(len(caption.text.split()) for caption in s.captions) <= stage.longest]
-    if len(chosen) < stage.batch:
+def learned_from(samples: Sequence[Sample], stage: Stage) -> np.ndarray:
+    """Return the numbers of the samples that a stage learns from, in order."""
+    if stage.longest is None:
+        return np.arange(len(samples))
+    words = [max(len(caption.text.split()) for caption in sample.captions) for sample in samples]
+    return np.flatnonzero(np.array(words) <= stage.longest)
+
+
+def check_stage(samples: Sequence[Sample], stage: Stage) -> None:
+    """Raise BadRecipe when the samples that a stage learns from do not fill a batch."""
+    if (count := len(learned_from(samples, stage))) < stage.batch:
         short = f" with captions of at most {stage.longest} words" if stage.longest is not None else ""
-        raise BadRecipe(f"stage {stage.name!r}: a batch of {stage.batch}, but only {len(chosen)} pictures{short}")
-    return chosen
+        raise BadRecipe(f"stage {stage.name!r}: a batch of {stage.batch}, but only {count} pictures{short}")
 
 
 def validated_language(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..data.sample import Sample
 from .feeds import Report
-from .intake import open_pictures, stage_samples, usable
+from .intake import check_stage, learned_from, open_pictures, usable
 from .recipe import Part, Recipe
 from .setup import build
 from .stage import Inputs, StageTraining
@@ -99,16 +99,18 @@ def plan(
     with tempfile.TemporaryDirectory() as folder:
         stages = []
         for number, stage in enumerate(recipe.stages):
-            chosen = stage_samples(samples, stage)
+            check_stage(samples, stage)
+            chosen = [samples[place] for place in learned_from(samples, stage)]
             few, _ = open_pictures(chosen[: stage.batch + SPARE], note, lambda what, done, total: None)
-            few = stage_samples(few, stage)[: stage.batch]
+            check_stage(few, stage)
             note(f"measuring stage {stage.name}: {1 + TIMED} steps of {stage.batch}")
-            inputs = Inputs(recipe, checkpoint, few, (), Path(folder), report)
-            stages.append(_plan_stage(inputs, number, bias, len(chosen)))
+            inputs = Inputs(recipe, checkpoint, few[: stage.batch], (), Path(folder), report)
+            stages.append(_plan_stage(inputs, number, bias, len(chosen), len(samples)))
     return Plan(recipe.name, len(samples), tuple(stages))
 
 
-def _plan_stage(inputs: Inputs, number: int, bias: nn.Parameter, pictures: int) -> StagePlan:
+def _plan_stage(inputs: Inputs, number: int, bias: nn.Parameter, chosen: int, pictures: int) -> StagePlan:
+    """chosen: pictures that the stage learns from; pictures: all, whose features are kept for the stages to come."""
     StageTraining(replace(inputs, samples=inputs.samples[:2]), number, bias)  # what only a first time costs
     first, _ = _opened(inputs, number, bias)
     again, training = _opened(inputs, number, bias)  # now that the features are there: the difference is theirs
@@ -122,7 +124,7 @@ def _plan_stage(inputs: Inputs, number: int, bias: nn.Parameter, pictures: int) 
         parts=parts,
         epochs=stage.epochs,
         batch=stage.batch,
-        steps=pictures // stage.batch * stage.epochs,
+        steps=chosen // stage.batch * stage.epochs,
         features=pictures * len(training.images.kept),
         feature_seconds=features * pictures / stage.batch,
         step_seconds=step_seconds,

@@ -20,6 +20,7 @@ from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
 from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower
 from .feeds import ImageFeed, Report, TextFeed, Views
+from .intake import learned_from
 from .losses import contrastive, positive_pairs, sigmoid
 from .optimizers import build_optimizer, unit_axes
 from .recipe import Recipe, Stage
@@ -68,13 +69,14 @@ class StageTraining:
         self.optimizer = self._optimizer()
         learning = [parameter for part in self.parts.values() for parameter in part]
         self.average = Average(learning, self.stage.average) if self.stage.average else None
-        self.per_epoch = len(inputs.samples) // self.stage.batch
+        self.chosen = learned_from(inputs.samples, self.stage)
+        self.per_epoch = len(self.chosen) // self.stage.batch
         self.steps = self.per_epoch * self.stage.epochs
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the epoch's batches of sample numbers; what does not fill a last one is left out, each time others."""
         rng = np.random.default_rng([self.inputs.recipe.seed, self.number, epoch])
-        order = rng.permutation(len(self.inputs.samples))[: self.per_epoch * self.stage.batch]
+        order = rng.permutation(self.chosen)[: self.per_epoch * self.stage.batch]
         return list(order.reshape(self.per_epoch, self.stage.batch))
 
     def step(self, epoch: int, done: int, batch: np.ndarray, hidden: Tensor, mirrored: np.ndarray) -> float:

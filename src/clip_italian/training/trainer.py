@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from ..errors import BadRecipe, CannotWrite
 from ..files import atomic_write, lock, sha256_parts
 from ..models.checkpoint import learned_tensors, load_learned, save_checkpoint
 from .feeds import samples_hash
-from .intake import Intake, stage_samples, take_in
+from .intake import Intake, take_in
 from .logs import Log
 from .recipe import Recipe, Stage
 from .setup import build, learnable
@@ -127,8 +127,7 @@ class _Run:
         return self.state.best
 
     def _run_stage(self, number: int, log: Log) -> None:
-        samples = stage_samples(self.inputs.samples, self.recipe.stages[number])
-        training = StageTraining(replace(self.inputs, samples=samples), number, self.bias)
+        training = StageTraining(self.inputs, number, self.bias)
         stage, state, note = training.stage, self.state, self.reporter.note
         if "optimizer" in self.restored:
             training.restore(self.restored)
