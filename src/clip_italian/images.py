@@ -1,6 +1,6 @@
 """Open any picture safely: upright, RGB, whole, within a bounded memory.
 
-Public names: open_image, read_picture, Picture, find_images, printable, MAX_PIXELS.
+Public names: open_image, read_picture, Picture, find_images, printable, MAX_PIXELS, PICTURE_SUFFIXES.
 """
 
 import contextlib
@@ -40,7 +40,8 @@ _READERS = {
     "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "AVIF": ("AvifImagePlugin", "AvifImageFile"),
 }
-_ENDINGS = frozenset(
+# What a picture's name ends in, HEIC too, so that it is named among the skipped rather than passed over.
+PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 )
 _HEAD = 64  # first bytes that tell the format
@@ -157,7 +158,7 @@ def _looks_like_picture(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     if path.suffix:
-        return path.suffix.lower() in _ENDINGS
+        return path.suffix.lower() in PICTURE_SUFFIXES
     try:
         with path.open("rb") as stream:
             return _sniff(stream.read(_HEAD)) is not None

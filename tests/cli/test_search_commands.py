@@ -130,6 +130,28 @@ def test_classify(folder: Path) -> None:
     assert sum(row["probability"] for row in found["labels"]) == pytest.approx(1)
 
 
+def test_the_model_runs_where_it_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fake_encoder
+
+    places: list[str] = []
+
+    def opened(name: str, device: str) -> object:
+        places.append(device)
+        return fake_encoder.ColourEncoder(name)
+
+    monkeypatch.setattr(fake_encoder, "open_fake", opened)
+    for words in (
+        ["index", "foto", "--album", "foto.album", "--model", "fake"],
+        ["index", "foto", "--album", "foto.album"],
+        ["search", "blu", "--album", "foto.album"],
+        ["classify", "foto/blu 2.png", "--labels", "blu,rosso", "--model", "fake"],
+    ):
+        for more, device in ((["--device", "cuda:1"], "cuda:1"), ([], "cpu")):
+            assert run(*words, *more).exit_code == 0
+            assert places == [device]
+            places.clear()
+
+
 def test_every_command_has_an_example() -> None:
     for command in ("index", "search", "classify"):
         assert f"Example: clip-italian {command}" in " ".join(run(command, "--help").output.split())

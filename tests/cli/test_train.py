@@ -137,6 +137,35 @@ def test_without_a_validation_set_some_pictures_are_kept_aside(data, tmp_path):
     assert result.exit_code == 0 and "tutto 1/1  valid: loss " in result.output
 
 
+def test_mscoco_it_is_read_with_its_pictures_elsewhere(data, tmp_path, monkeypatch):
+    (tmp_path / "liste").mkdir()
+    monkeypatch.chdir(tmp_path / "liste")
+    for name, count in (("train", 36), ("val", 8)):
+        pictures = [{"id": i, "file_name": f"{name}-{i}.png"} for i in range(count)]
+        told = [{"image_id": i, "caption": f"un quadrato {i}"} for i in range(count)]
+        Path(f"{name}.json").write_text(json.dumps({"images": pictures, "annotations": told}))
+        folder = tmp_path / "foto" / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            (folder / f"{name}-{i}.png").write_bytes((data / name.replace("val", "dev") / f"{i}.png").read_bytes())
+    words = ["train", "--recipe", data / "ricetta.toml", "--train", "train.json", "--valid", "val.json", "--out", "out",
+             "--set", "stages.0.epochs=1", "--set", "stages.1.epochs=1"]  # fmt: skip
+    assert "there is no picture train-0.png" in run(*words).output
+    result = run(*words, "--images", "../foto")
+    assert result.exit_code == 0, result.output
+    assert "val: loss " in result.output and "skipped" not in result.output
+    assert run(*words, "--images", "manca").exit_code == 2
+
+
+def test_a_validation_set_of_the_current_folder_is_called_by_its_name(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data / "dev")
+    words = ["train", "--recipe", "../ricetta.toml", "--train", "../train/train.jsonl", "--valid", "dev.jsonl",
+             "--out", tmp_path, "--set", "stages.0.epochs=1", "--set", "stages.1.epochs=1"]  # fmt: skip
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "testa 1/1  dev: loss " in result.output
+
+
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(data, tmp_path):
     for words in (arguments(data, tmp_path / "out", "--dry-run"), [*arguments(data, "x")[:-2], "--dry-run"]):
         result = run(*words)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_italian.data.captions import draw, flippable, swap_left_right
+from clip_italian.data.captions import draw, flippable, mirrorable, swap_left_right
 from clip_italian.data.sample import Caption, ImageRef, Sample
 from clip_italian.data.seeded import generator, uniforms
 from clip_italian.errors import BadRecord
@@ -203,6 +203,24 @@ def test_texts_without_a_side_stay(text):
 def test_doubtful_texts_stay_and_forbid_the_mirror(text):
     assert swap_left_right(text) == text
     assert not flippable(text)
+
+
+@pytest.mark.parametrize(
+    ("captions", "queries", "expected"),
+    [
+        ([("Un gatto a destra", "it"), ("a cat on the left", "en")], (), True),
+        ([("Un gatto a destra", "it")], ("gatto a sinistra",), True),
+        ([("Un gatto", "it"), ("un gato a la derecha", "es")], (), False),
+        ([("un chat", "fr")], (), False),
+        ([("Un gatto", "it"), ("ein Hund", "de")], (), False),
+        ([("Un gatto", "it"), ("Un giocatore mancino", "it")], (), False),
+        ([("Un gatto", "it")], ("mancino",), False),
+        ([], (), True),
+    ],
+)
+def test_a_picture_is_mirrored_where_all_that_is_told_of_it_can_be(captions, queries, expected):
+    told = tuple(Caption(text, language) for text, language in captions)
+    assert mirrorable(Sample("a", ImageRef(Path("a")), told, queries)) is expected
 
 
 WORDS = [word for pair in SWAPS for text in pair for word in text.split()]

@@ -10,6 +10,7 @@ from data_files import GOOD, PHOTO, skipping, write_lines, write_tar
 from clip_italian.data.readers import read, read_all
 from clip_italian.data.sample import Caption, ImageRef
 from clip_italian.errors import BadRecord
+from clip_italian.images import PICTURE_SUFFIXES, find_images
 
 # WebDataset
 
@@ -53,6 +54,10 @@ BAD_MEMBERS = [
     ({"b.jpg": b"x", "b.cls": b""}, "#b.cls: the text is empty; write something or remove it"),
     ({"b.jpg": b"x", "b.txt": b"perch\xe9"}, "#b.txt: not UTF-8 (place 6); write it as UTF-8"),
     ({"b.jpg": b"x", "b.json": b"{"}, None),
+    (
+        {"b.jpg": b"x", "b.json": b'{"hard_negatives": [1]}'},
+        '#b.json: item 1 of "hard_negatives" is a number; write a text in quotes',
+    ),
     ({"b.jpg": b"x", "b.json": b'{"captions": [""]}'}, "#b.json: caption 1 is empty; write something or remove it"),
 ]
 
@@ -103,6 +108,25 @@ def test_a_folder_with_one_list_is_that_list_and_with_two_asks(tmp_path):
         read(tmp_path)
     named = "holds 2 lists of captions (dev.jsonl, train.jsonl); name the one you mean"
     assert str(error.value) == f"{tmp_path}: {named}"
+
+
+def test_readers_and_find_images_see_the_same_pictures(tmp_path):
+    """Of names in both cases, in a folder, in a tar and under an MSCOCO-IT list."""
+    names = {f"{i}{end}" for i, end in enumerate(sorted(PICTURE_SUFFIXES) + [end.upper() for end in PICTURE_SUFFIXES])}
+    assert {".avif", ".jfif", ".jpe", ".heic"} <= PICTURE_SUFFIXES
+    folder = tmp_path / "foto"
+    folder.mkdir()
+    for name in {*names, "a.svg", "b.txt", "c.mp4"}:
+        (folder / name).write_bytes(PHOTO)
+    assert {path.name for path in find_images(folder)} == names
+    assert {sample.key for sample in read(folder)} == names
+    tar = write_tar(tmp_path / "foto.tar", {name: PHOTO for name in {*names, "a.svg", "c.mp4"}})
+    assert {sample.image.member for sample in read(tar)} == names
+    listed = tmp_path / "captions.json"
+    pictures = [{"id": i, "file_name": name} for i, name in enumerate(sorted(names))]
+    told = [{"image_id": i, "caption": "Un gatto"} for i in range(len(names))]
+    listed.write_text(json.dumps({"images": pictures, "annotations": told}))
+    assert {sample.key for sample in read(listed, images=folder)} == names
 
 
 # Whatever is given

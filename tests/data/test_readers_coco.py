@@ -34,6 +34,13 @@ def coco(tmp_path: Path, *, name: str = "captions.json", **changes: object) -> P
     return path
 
 
+def test_a_picture_s_hard_negatives_are_checked(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    path = coco(tmp_path, images=[{"id": 359, "file_name": "a.jpg", "hard_negatives": [3]}], annotations=[])
+    _, messages = skipping(path)
+    assert messages[0] == f'{path}: picture 1: item 1 of "hard_negatives" is a number; write a text in quotes'
+
+
 @pytest.mark.parametrize("name", ["captions.json", "captions.json.gz"])
 def test_mscoco_json_with_mixed_ids(tmp_path, name):
     pictures = tmp_path / "val2014" / "deep"

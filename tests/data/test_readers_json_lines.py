@@ -114,7 +114,16 @@ BAD_LINES = [
     (b'{"image_path": "a.jpg", "captions": ["\\ud83d"]}', "caption 1 holds a code that is no letter; write it anew"),
     ({**GOOD, "queries": "gatto"}, '"queries" is a text; write a list in square brackets'),
     ({**GOOD, "queries": ["gatto", True]}, 'item 2 of "queries" is a truth value; write a text in quotes'),
-]
+    ({**GOOD, "hard_negatives": 5}, '"hard_negatives" is a number; write a list in square brackets'),
+    ({**GOOD, "hard_negatives": None}, '"hard_negatives" is a null; write a list in square brackets'),
+    ({**GOOD, "hard_negatives": "abc"}, '"hard_negatives" is a text; write a list in square brackets'),
+    ({**GOOD, "hard_negatives": {"a": 1}}, '"hard_negatives" is a JSON object; write a list in square brackets'),
+    ({**GOOD, "hard_negatives": [1, 2]}, 'item 1 of "hard_negatives" is a number; write a text in quotes'),
+    ({**GOOD, "hard_negatives": ["a", ["b"]]}, 'item 2 of "hard_negatives" is a list; write a text in quotes'),
+    ({**GOOD, "hard_negatives": [["a"], "b"]}, 'item 1 of "hard_negatives" is a list; write a text in quotes'),
+    ({**GOOD, "hard_negatives": [[], ["un cane", 3]]},
+     'item 2 of list 2 of "hard_negatives" is a number; write a text in quotes'),
+]  # fmt: skip
 
 
 def as_pattern(message: str, folder: Path) -> str:
@@ -191,6 +200,13 @@ def test_what_is_written_is_read_back(tmp_path_factory, pictures, extra):
 
 def as_items(caption):
     return caption.items() if isinstance(caption, dict) else [("it", caption)]
+
+
+@pytest.mark.parametrize("wrong", [[], ["un cane", "due gatti"], [["un cane"], []], [["a", "b"], ["c"]]])
+def test_hard_negatives_are_texts_or_lists_of_texts(tmp_path, wrong):
+    (tmp_path / "a.jpg").write_bytes(PHOTO)
+    path = write_lines(tmp_path / "train.jsonl", {**GOOD, "hard_negatives": wrong})
+    assert read(path)[0].extra == {"hard_negatives": wrong}
 
 
 def test_a_label_becomes_the_sample_s_class(tmp_path):

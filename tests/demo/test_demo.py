@@ -1,6 +1,9 @@
 """The demo, small: everything it promises is made, and its scores come from the model it trained."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -9,7 +12,8 @@ from typer.testing import CliRunner
 
 from clip_italian import load
 from clip_italian.cli import demo as command
-from clip_italian.demo import drawn
+from clip_italian.demo import drawn, photos
+from clip_italian.errors import BadRecipe
 from clip_italian.search.album import Album
 
 SMALL = {"VALID": 24, "TEST": 20, "SINGLES": 24, "ASKED": 20, "ALBUM": 30}
@@ -60,6 +64,15 @@ def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
         assert sheet.width > 600
     again = run(app, *arguments)
     assert again.exit_code == 0, again.output
+    drawn_before = (tmp_path / "scenes" / "scenes-train.jsonl").read_bytes()
+    for more in (["--scenes", 65], ["--set", "seed=3"]):
+        with pytest.raises(
+            BadRecipe, match=r"begun with another recipe or number of scenes .*choose another --out, or"
+        ):
+            run(app, *arguments, *more)
+    assert (tmp_path / "scenes" / "scenes-train.jsonl").read_bytes() == drawn_before
+    assert json.loads((tmp_path / "demo.json").read_text())["scenes"] == 96
+    assert run(app, *arguments, "--set", "workers=1").exit_code == 0, "workers change no result"
 
 
 def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
@@ -72,4 +85,31 @@ def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
     result = run(app, "--photos", photos, "--model", tmp_path / "a" / "model", "--out", tmp_path / "b")
     assert result.exit_code == 0, result.output
     assert "3 photos added, 0 unchanged, 1 skipped" in result.output
-    assert (tmp_path / "b" / "photos.png").is_file()
+    [sheet] = (tmp_path / "b").glob("foto-*.png")
+    [album] = (tmp_path / "b").glob("foto-*.db")
+    assert sheet.stem == album.stem and re.fullmatch(r"foto-[0-9a-f]{8}", sheet.stem)
+    assert shlex.split(result.output.partition("ask yourself: ")[2].splitlines()[0])[-1] == str(album)
+
+
+@pytest.fixture
+def colours(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "search"))
+    monkeypatch.setattr("clip_italian.encoder.OPENERS", ["fake_encoder:open_fake"])
+
+
+def test_albums_of_several_folders_and_models_live_side_by_side(colours, tmp_path):
+    folders = [tmp_path / "a" / "le foto", tmp_path / "b" / "le foto", tmp_path / ("x" * 250)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 30), (90 * number, 30, 200)).save(folder / f"{number}.jpg")
+    out, made = tmp_path / "out", set()
+    for model in ("fake", "fake2"):
+        for folder in folders:
+            added = []
+            for _ in range(2):
+                summary, album, sheet = photos.find(load(model), model, folder, out, progress=lambda progress: None)
+                added.append(summary.added)
+                assert album.is_file() and sheet.is_file() and album.name.startswith(folder.name[:20])
+            assert added == [1, 0], "the same folder and model have the same album"
+            made |= {album, sheet}
+    assert len(made) == 12

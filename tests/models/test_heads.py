@@ -114,6 +114,33 @@ def test_places_tell_where_something_is_and_how_much_of_it():
         built(reading())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [(2, 3), (3, 2), (1, 6)])
+def test_places_of_a_map_of_any_sides_are_told_by_row_and_column(grid):
+    built = head(type="places", hidden=8, heads=2, blocks=0)
+    tokens = reading().tokens[:, :1] + torch.linspace(-2, 2, 6)[:, None] * torch.linspace(-1, 1, 16) ** 2
+
+    def wave(row, column, count):
+        values = []
+        for where, side in ((row, grid[0]), (column, grid[1])):
+            angles = [math.pi / 2 * 2**turn * ((where + 0.5) * 2 / side - 1) for turn in range(count)]
+            values += [*map(math.sin, angles), *map(math.cos, angles)]
+        return torch.tensor(values)
+
+    expected = []
+    for row in tokens:
+        mean, moments = torch.zeros(8), torch.zeros(8, 8)
+        for place, token in enumerate(row):
+            where = divmod(place, grid[1])
+            read = built.narrow(token) + built.places.weight @ wave(*where, 4) + built.places.bias
+            read = normalised(read) * built.norm.weight + built.norm.bias
+            mean += read / 6
+            moments += wave(*where, 2)[:, None] * read / 6
+        expected.append(built.mean(mean) + built.moments(moments.flatten()))
+    found = built(TowerOutput(tokens, tokens.mean(1), grid=grid))
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
 def test_centred_heads_give_each_dimension_mean_0_and_variance_1_in_training():
     built = head(type="linear", centred=True)
     plain = built.head

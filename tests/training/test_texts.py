@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from clip_italian.data.captions import swap_left_right
 from clip_italian.data.sample import Caption, ImageRef, Sample
+from clip_italian.preprocess import Preprocess
+from clip_italian.training.feeds import Squares, Views
 from clip_italian.training.recipe import Texts
 from clip_italian.training.texts import draw_texts, possible_texts
 
@@ -58,6 +60,13 @@ def test_a_mirrored_picture_gets_every_text_mirrored(samples, settings, epoch):
     straight, _ = draw_texts(settings, samples, [False] * len(samples), seed=1, epoch=epoch)
     mirrored, _ = draw_texts(settings, samples, [True] * len(samples), seed=1, epoch=epoch)
     assert mirrored == [swap_left_right(text) for text in straight]
+
+
+def test_a_picture_told_of_in_a_language_without_known_sides_is_never_mirrored():
+    told = [(Caption("a destra"),), (Caption("a destra"), Caption("on the left", "en")), (Caption("à droite", "fr"),),
+            (Caption("a destra"), Caption("a la derecha", "es"))]  # fmt: skip
+    samples = [Sample(str(number), ImageRef("x"), captions) for number, captions in enumerate(told)]
+    assert Squares(samples, Preprocess(), Views("crop")).mirrorable.tolist() == [True, True, False, False]
 
 
 def test_every_caption_of_a_picture_has_its_turn():

@@ -2,10 +2,13 @@
 
 import json
 import math
+import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from toys import BAG, HEADS, IMAGE, STAGE, TEXT, Listener, recipe, squares
 
 import clip_italian
 from clip_italian.data.sample import Caption
-from clip_italian.errors import BadRecipe, BadRecord, Busy, CannotWrite
+from clip_italian.errors import BadModel, BadRecipe, BadRecord, Busy, CannotWrite
 from clip_italian.evaluation.report import to_json
 from clip_italian.evaluation.retrieval import evaluate_retrieval
 from clip_italian.files import lock
@@ -63,7 +66,7 @@ def result(out):
     return {
         "state": stored["state"],
         "random": stored["random"],
-        "weights": [stored["model"], torch.load(out / "stage-1.pt"), torch.load(out / "stage-2.pt")],
+        "weights": stored["model"],
         "best": load_file(out / "model.safetensors"),
         "log": [{key: entry.get(key) for key in ("step", "loss", "lr", "valid")} for entry in log],
     }
@@ -73,7 +76,8 @@ def assert_same(one, other):
     first, second = result(one), result(other)
     assert first["state"] == second["state"] and first["log"] == second["log"]
     assert torch.equal(first["random"], second["random"])
-    for mine, yours in zip([*first["weights"], first["best"]], [*second["weights"], second["best"]], strict=True):
+    for what in ("weights", "best"):
+        mine, yours = first[what], second[what]
         assert mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
 
 
@@ -82,22 +86,45 @@ def interrupt(step=None):
 
 
 def test_a_run_stopped_after_every_step_ends_as_if_it_never_was(samples, valid, uninterrupted, tmp_path):
+    features, kept = tmp_path / ".features", 0
     for _ in range(STEPS):
         with pytest.raises(KeyboardInterrupt):
             train(recipe(**HARD), samples, valid, tmp_path, resume=True, reporter=Listener(interrupt))
-        shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # features made anew must not cost a random number either
+        kept += features.exists()
+        shutil.rmtree(features, ignore_errors=True)  # features made anew must not cost a random number either
+    assert kept, "else nothing was made anew"
     train(recipe(**HARD), samples, valid, tmp_path, resume=True, reporter=Listener())
     assert_same(tmp_path, uninterrupted)
     again = Listener()
     train(recipe(**HARD), samples, valid, tmp_path, resume=True, reporter=again)
     assert again.losses == [] and any("finished" in note for note in again.notes)
     assert_same(tmp_path, uninterrupted)
-    assert not (tmp_path / "cache").exists(), "a finished run is small"
+    left = {".lock", "log.jsonl", "model.json", "model.safetensors", "state.pt", "tensorboard", "tokenizer.json"}
+    assert {path.name for path in tmp_path.iterdir()} == left, "a finished run is small"
+
+
+def test_what_others_keep_in_the_folder_stays(samples, valid, tmp_path):
+    theirs = [tmp_path / "cache" / "note.txt", tmp_path / ".features" / "mie.npy", tmp_path / "stage-9.pt"]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mio")
+    train(recipe(HEADS), samples, valid, tmp_path, reporter=Listener())
+    assert all(path.read_text() == "mio" for path in theirs)
+    assert list((tmp_path / ".features").iterdir()) == [theirs[1]] and not (tmp_path / "stage-1.pt").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("held", ["model.json", "model.safetensors", "tokenizer.json"])
+def test_a_model_without_a_run_is_not_overwritten(samples, valid, tmp_path, held, resume):
+    (tmp_path / held).write_text("mio")
+    with pytest.raises(BadRecipe, match=rf"holds a model \({held}\) but no state.pt .* choose another --out"):
+        train(recipe(HEADS), samples, valid, tmp_path, resume=resume, reporter=Listener())
+    assert {path.name for path in tmp_path.iterdir()} == {held, ".lock"} and (tmp_path / held).read_text() == "mio"
 
 
 @pytest.mark.parametrize("step", [2, 6, 8, 11, 15])
 def test_a_run_that_dies_goes_on_from_what_it_saved(samples, valid, uninterrupted, tmp_path, monkeypatch, step):
-    """Not stopped but ended, as by kill -9 or a failure: whatever was not saved is done again."""
+    """Not stopped but ended, as by a failure: whatever was not saved is done again."""
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0 if step % 2 else 300.0)
 
     def die(number):
@@ -110,8 +137,46 @@ def test_a_run_that_dies_goes_on_from_what_it_saved(samples, valid, uninterrupte
     assert_same(tmp_path, uninterrupted)
 
 
+def killed_while_it_saves(samples, valid, out, threads):
+    """Save after every step, and end by kill -9 when the state of the eleventh is written but not yet in place."""
+    torch.set_num_threads(threads)
+    trainer.SAVE_EVERY = 0.0
+    listener, fsync = Listener(), os.fsync
+
+    def deadly(descriptor):
+        if len(listener.losses) == 11 and ".state.pt." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    os.fsync = deadly
+    train(recipe(**HARD), samples, valid, out, reporter=listener)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to tell which file is being written")
+def test_a_run_killed_while_it_saves_leaves_no_hole_in_its_log_and_no_rest(samples, valid, uninterrupted, tmp_path):
+    arguments = (samples, valid, tmp_path, torch.get_num_threads())
+    process = multiprocessing.get_context("spawn").Process(target=killed_while_it_saves, args=arguments)
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in logged if "loss" in entry] == list(range(1, 12))
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["total_steps"] == 10
+    [half] = tmp_path.glob(".*.part")
+    rests = [half, tmp_path / ".model.safetensors.next.a_c4e6g8.part", tmp_path / ".stage-2.pt.abcdefgh.part"]
+    rests.append(tmp_path / ".features" / f".{'0' * 16}.npy.abcdefgh.part")
+    for path in [*rests, tmp_path / ".mio.part"]:
+        path.write_bytes(b"half")
+    seen = []
+    resumed = Listener(lambda step: seen.append([path.exists() for path in rests]))
+    train(recipe(**HARD), samples, valid, tmp_path, resume=True, reporter=resumed)
+    assert not any(map(any, seen)) and len(seen) == STEPS - 10, "gone before the first step"
+    assert [path.name for path in tmp_path.glob(".*.part")] == [".mio.part"]
+    assert_same(tmp_path, uninterrupted)
+
+
 @pytest.mark.parametrize("write", ["_write_json", "save_state", "atomic_write"])
-@pytest.mark.parametrize("time", [1, 3])
+@pytest.mark.parametrize("time", [1, 2, 3])
 def test_a_run_that_dies_while_it_writes(samples, valid, uninterrupted, tmp_path, monkeypatch, write, time):
     from clip_italian.models import checkpoint
 
@@ -324,6 +389,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(samples, valid, tmp_p
 def test_what_does_not_fit_is_told_before_any_work(samples, valid, tmp_path):
     cases = [
         (recipe(STAGE | {"batch": 49}), "stage 'all': a batch of 49, but only 48 pictures"),
+        (recipe(image_tower=IMAGE | {"widht": 8}), "image tower 'scratch-image': .*widht"),
+        (recipe(HEADS, STAGE | {"window": 0.5}), "window: only kept maps have parts"),
         (recipe(pictures={"size": 36}), "pictures.size: the image tower cannot read 36 × 36 pixels"),
         (
             recipe(text_tower=TEXT | {"max_length": 8}),
@@ -332,14 +399,15 @@ def test_what_does_not_fit_is_told_before_any_work(samples, valid, tmp_path):
     ]
     for settings, message in cases:
         listener = Listener()
-        with pytest.raises(BadRecipe, match=message):
+        listener.work = None  # no picture is opened yet
+        with pytest.raises((BadRecipe, BadModel), match=message):
             train(settings, samples, valid, tmp_path, reporter=listener)
-        assert listener.losses == []
 
 
 def test_bad_pictures_and_missing_captions_are_counted_and_left_out(valid, tmp_path):
     samples = squares(tmp_path / "a", 20)
     dev = {"dev": squares(tmp_path / "b", 9, seed=5)}
+    samples[3] = replace(samples[3], captions=(Caption("xilofono xilofono zuzzurellone zuzzurellone"),))
     samples[3].image.path.write_bytes(b"non sono una foto")
     samples[5].image.path.write_bytes(samples[5].image.path.read_bytes()[:200])
     samples[6].image.path.unlink()
@@ -354,6 +422,9 @@ def test_bad_pictures_and_missing_captions_are_counted_and_left_out(valid, tmp_p
     assert "quadro8.png: has no caption in it" in outcome.skipped
     assert "6 pictures skipped, 15 used" in listener.notes
     assert sum(note.startswith("skipped: ") for note in listener.notes) == 5
+    used = [c.text for number, s in enumerate(samples) if number not in (3, 5, 6, 8, 9) for c in s.captions]
+    pieces = build(recipe(HEADS | {"batch": 15}), used).tokenizer.backend.to_str(pretty=True)
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == pieces, "no piece is made of what is not learned from"
 
 
 def test_data_that_cannot_be_trained_on(samples, valid, tmp_path):
@@ -420,8 +491,6 @@ def test_a_full_disk_costs_nothing_that_was_saved(samples, valid, uninterrupted,
 
 
 def test_towers_of_an_unknown_kind_are_named(samples, valid, tmp_path):
-    from clip_italian.errors import BadModel
-
     with pytest.raises(BadModel, match="there is no image tower of type 'scratch'; the types are"):
         train(recipe(image_tower=IMAGE | {"type": "scratch"}), samples, valid, tmp_path, reporter=Listener())
     with pytest.raises(BadModel, match="there is no text tower of type 'bert'; the types are"):

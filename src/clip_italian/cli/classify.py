@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .evaluate import Device
 from .search import json_text
 
 PUBLISHED = "clip-italian/clip-italian"
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(help='A sentence with {} for the name, "una foto di {}"; repeatable.'),
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        device: Device = "cpu",
     ) -> None:
         """Say which of some Italian names fits a picture best.
 
@@ -32,7 +34,7 @@ def register(app: typer.Typer) -> None:
         from ..italian import TEMPLATES
         from ..search.classify import classify as compare
 
-        encoder = load(model)
+        encoder = load(model, device=device)
         guesses = compare(encoder, image, [label.strip() for label in labels.split(",")], template or TEMPLATES)
         if as_json:
             found = [guess._asdict() for guess in guesses]

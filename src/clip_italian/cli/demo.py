@@ -1,6 +1,7 @@
 """`clip-italian demo`: the whole line in one go, on drawn scenes or on one's own photos."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
     from ..demo.drawn import Measured
     from .reporting import ConsoleReporter
 
-MODEL = "runs/photos-it"
+MODEL = "models/photos-it"
 SCENES = 12_000
 NEXT = """
-Your own photos:       make demo PHOTOS=folder MODEL=runs/photos-it
-                       clip-italian index FOLDER --album photos.db --model runs/photos-it
+Your own photos:       make demo PHOTOS=folder
+                       clip-italian index FOLDER --album photos.db --model models/photos-it
                        clip-italian search "un cane sulla spiaggia" --album photos.db
 Your own captions:     clip-italian train --recipe recipes/photos-it.toml --train mine.jsonl --out runs/mine
                        (a line: {"image_path": "foto/1.jpg", "captions": ["Un cane corre sulla spiaggia"]})
@@ -62,6 +63,8 @@ def _scenes(out: Path, scenes: int, overrides: list[str], reporter: "ConsoleRepo
 
     recipe = read_recipe(drawn.RECIPE, overrides)
     run = out / "model"
+    resume = (run / STATE).exists()
+    drawn.keep_to(out, recipe, scenes, resume=resume)
     with reporter:
         begun = time.monotonic()
         corpus = drawn.prepare(
@@ -70,7 +73,7 @@ def _scenes(out: Path, scenes: int, overrides: list[str], reporter: "ConsoleRepo
         reporter.note(f"{scenes} scenes drawn in {time.monotonic() - begun:.0f} s: {corpus.train}")
         begun = time.monotonic()
         samples, valid = drawn.training_samples(corpus)
-        train(recipe, samples, {"valid": valid}, run, resume=(run / STATE).exists(), reporter=reporter)
+        train(recipe, samples, {"valid": valid}, run, resume=resume, reporter=reporter)
         reporter.note(f"trained in {time.monotonic() - begun:.0f} s: {run}")
     encoder = load(run)
     _show(drawn.measure(encoder, recipe.pictures.size), reporter)
@@ -93,15 +96,16 @@ def _show(measured: "Measured", reporter: "ConsoleReporter") -> None:
 def _own_photos(photos: Path, model: str, out: Path, reporter: "ConsoleReporter") -> None:
     from ..demo import photos as own
     from ..encoder import load
+    from ..images import printable
 
     encoder = load(model)
     reporter.note(f"model: {encoder.name}")
     with reporter:
-        summary, sheet = own.find(
+        summary, album, sheet = own.find(
             encoder, model, photos, out, progress=lambda p: reporter.work("indexing", p.done, max(p.total, 1))
         )
     reporter.note(
         f"{summary.added} photos added, {summary.unchanged} unchanged, {len(summary.skipped)} skipped; "
-        f"what {len(own.QUERIES)} everyday queries find: {sheet}"
+        f"what {len(own.QUERIES)} everyday queries find: {printable(sheet)}"
     )
-    reporter.note(f'ask yourself: clip-italian search "due gatti" --album {out / "photos.db"}')
+    reporter.note(f'ask yourself: clip-italian search "due gatti" --album {shlex.quote(printable(album))}')

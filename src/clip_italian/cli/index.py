@@ -9,6 +9,8 @@ import rich.progress
 import typer
 from rich.console import Console
 
+from .evaluate import Device
+
 if TYPE_CHECKING:
     from ..encoder import Encoder
     from ..search.indexing import IndexSummary, Progress
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
         retry: Annotated[bool, typer.Option(help="Try again files that were skipped before.")] = False,
         batch: Annotated[int, typer.Option(min=1, help="Photos encoded and saved at a time.")] = 32,
         workers: Annotated[int | None, typer.Option(min=1, help="Threads that open photos.")] = None,
+        device: Device = "cpu",
     ) -> None:
         """Make a folder of photos searchable; run it again after the folder has changed.
 
@@ -36,7 +39,7 @@ def register(app: typer.Typer) -> None:
         from ..search.indexing import index as bring_up_to_date
 
         warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told with the skipped ones
-        encoder, remembered = _encoder(album, model)
+        encoder, remembered = _encoder(album, model, device)
         stopped = False
         try:
             with _bar() as bar:
@@ -53,17 +56,17 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(130)
 
 
-def _encoder(album: Path, model: str | None) -> "tuple[Encoder, str]":
+def _encoder(album: Path, model: str | None, device: str) -> "tuple[Encoder, str]":
     """Return the album's model, or for a new album the one that was named, and the name to remember."""
     from ..encoder import load
     from ..search.album import Album, is_blank
 
     if not is_blank(album):
         with Album.open(album) as known:
-            return known.load_encoder(model), known.model
+            return known.load_encoder(model, device=device), known.model
     if model is None:
         raise typer.BadParameter("a new album needs a model, such as --model runs/mine", param_hint="--model")
-    return load(model), str(Path(model).resolve()) if Path(model).exists() else model
+    return load(model, device=device), str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _shower(bar: rich.progress.Progress) -> Callable[["Progress"], None]:

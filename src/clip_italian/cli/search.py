@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .evaluate import Device
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
         model: Annotated[str | None, typer.Option(help="Where the album's model is now, if it has moved.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         sheet: Annotated[Path | None, typer.Option(help="Also draw what was found into this PNG.")] = None,
+        device: Device = "cpu",
     ) -> None:
         """Find photos with Italian words, the best first.
 
@@ -30,7 +33,7 @@ def register(app: typer.Typer) -> None:
         from ..search.sheet import Row, contact_sheet
 
         with Album.open(album) as opened:
-            hits = find(opened, opened.load_encoder(model), query, k)
+            hits = find(opened, opened.load_encoder(model, device=device), query, k)
             fingerprint = opened.fingerprint
         if as_json:
             found = [{"rank": hit.rank, "score": round(hit.score, 6), "path": str(hit.path)} for hit in hits]

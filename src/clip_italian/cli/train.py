@@ -26,6 +26,9 @@ def train(
     train: Annotated[list[Path], typer.Option(help="Data to learn from; may be given several times.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder, and the model directory in the end.")] = None,
     valid: Annotated[list[Path] | None, typer.Option(help="Data to validate on; without it 5 % of --train.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(exists=True, help="Folder or tar of MSCOCO-IT's pictures, for --train and --valid.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: stages.0.epochs=3")] = None,
     dry_run: Annotated[
@@ -43,7 +46,7 @@ def train(
         raise typer.BadParameter("is missing: say where the run and its model go", param_hint="--out")
     settings = read_recipe(recipe, set_ or [])
     reporter = ConsoleReporter()
-    samples, sets = _read(settings, train, valid or [], reporter)
+    samples, sets = _read(settings, train, valid or [], images, reporter)
     reporter.settings(settings.stored())
     with reporter:
         if out is None or dry_run:
@@ -64,7 +67,7 @@ def train(
 
 
 def _read(
-    settings: "Recipe", train: list[Path], valid: list[Path], reporter: "ConsoleReporter"
+    settings: "Recipe", train: list[Path], valid: list[Path], images: Path | None, reporter: "ConsoleReporter"
 ) -> tuple[list["Sample"], dict[str, list["Sample"]]]:
     from ..data.readers import read, read_all
     from ..data.split import split
@@ -73,8 +76,8 @@ def _read(
     if twice := [name for name, count in names.items() if count > 1]:
         raise BadRecipe(f"two --valid sets would both be called {twice[0]!r}; rename a file or its folder")
     skipped: list[str] = []
-    samples = read_all(train, on_skip=skipped.append)
-    sets = {_name(path): read(path, on_skip=skipped.append) for path in valid}
+    samples = read_all(train, images=images, on_skip=skipped.append)
+    sets = {_name(path): read(path, images=images, on_skip=skipped.append) for path in valid}
     for reason in skipped[:5]:
         reporter.note(f"skipped: {reason}")
     if skipped:
@@ -86,4 +89,5 @@ def _read(
 
 
 def _name(path: Path) -> str:
+    path = path.resolve()
     return path.parent.name if path.stem in ("dev", "valid", "train") else path.stem

@@ -4,6 +4,6 @@ Owns: `Sample` (sample.py), the readers (readers/), the one caption a picture ge
 and sinistra in a mirrored one (captions.py), the split by picture (split.py), the augmentations (augment.py), the seeds
 of all that is drawn (seeded.py), and the drawn scenes (scenes/).
 
-Public names: sample.Caption, ImageRef, Sample · readers.read, read_all · captions.draw, swap_left_right, flippable ·
-split.split · augment.AUGMENTATIONS, paper_augment, crop_augment · seeded.generator, uniforms.
+Public names: sample.Caption, ImageRef, Sample · readers.read, read_all · captions.draw, swap_left_right, flippable,
+mirrorable · split.split · augment.AUGMENTATIONS, paper_augment, crop_augment · seeded.generator, uniforms.
 """

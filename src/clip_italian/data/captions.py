@@ -1,6 +1,6 @@
 """Which caption a picture gets in an epoch, and what becomes of it when the picture is mirrored.
 
-Public names: draw, swap_left_right, flippable, LANGUAGES.
+Public names: draw, swap_left_right, flippable, mirrorable, LANGUAGES.
 """
 
 import re
@@ -53,6 +53,16 @@ def flippable(text: str) -> bool:
     return not _TURNING.search(text) and all(_means_side(match) for match in _SIDE.finditer(text))
 
 
+def mirrorable(sample: Sample) -> bool:
+    """Say whether all that is told of a picture can be made true of its mirror image.
+
+    Sides are known in Italian and English alone: a picture with a caption in another language is not mirrored.
+    """
+    if any(caption.language not in _SIDED for caption in sample.captions):
+        return False
+    return all(flippable(text) for text in (*(caption.text for caption in sample.captions), *sample.queries))
+
+
 _PAIRS = [
     *(("destr" + ending, "sinistr" + ending) for ending in "aoie"),
     ("dx", "sx"),
@@ -61,6 +71,8 @@ _PAIRS = [
 ]
 _OPPOSITE = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
 _SIDE = re.compile(rf"\b(?:{'|'.join(_OPPOSITE)})\b", re.IGNORECASE)
+
+_SIDED = ("it", "en")  # the languages of _PAIRS
 
 # What a mirror reverses and no exchange of words mends.
 _TURNING = re.compile(r"\bmancin[aoi]\b|\bsenso (?:anti)?orario\b|\b(?:counter|anti)?-?clockwise\b", re.IGNORECASE)

@@ -1,8 +1,9 @@
 """The demo on drawn scenes: make them, learn from them, measure on combinations never seen, search among them.
 
-Public names: Corpus, Measured, prepare, training_samples, measure, find, RECIPE.
+Public names: Corpus, Measured, keep_to, prepare, training_samples, measure, find, RECIPE.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -12,16 +13,19 @@ from ..data import scenes as drawing
 from ..data.readers import read
 from ..data.scenes import Scene
 from ..encoder import Encoder
+from ..errors import BadRecipe
 from ..evaluation.choices import Choice, evaluate_choices
 from ..evaluation.report import Result
 from ..evaluation.retrieval import evaluate_retrieval
 from ..evaluation.statistics import Interval
 from ..evaluation.zero_shot import evaluate_zero_shot
+from ..files import atomic_write
 from ..italian import TEMPLATES
 from ..search.album import Album
 from ..search.indexing import index
 from ..search.query import search
 from ..search.sheet import Row, contact_sheet
+from ..training.recipe import Recipe
 
 RECIPE = Path(str(resources.files(__package__) / "scenes.toml"))
 VALID, TEST, SINGLES, ASKED, ALBUM = 300, 200, 240, 600, 300
@@ -53,6 +57,23 @@ class Measured:
     retrieval: Result
     zero_shot: Result
     choices: dict[str, Interval]
+
+
+def keep_to(out: Path, recipe: Recipe, scenes: int, *, resume: bool) -> None:
+    """Note in `out`/demo.json what a new run is made of, or check that a run to be resumed was begun with the same.
+
+    Raises BadRecipe before anything is drawn over what that run learned from.
+    """
+    noted, made_of = out / "demo.json", {"scenes": scenes, "recipe": json.loads(recipe.identity())}
+    text = json.dumps(made_of, ensure_ascii=False, indent=2) + "\n"
+    if not resume:
+        with atomic_write(noted, "w") as stream:
+            stream.write(text)
+    elif noted.is_file() and noted.read_text("utf-8") != text:
+        raise BadRecipe(
+            f"{out}: the run there was begun with another recipe or number of scenes than these {scenes} (its own are "
+            f"in {noted}); choose another --out, or delete {out} to begin anew"
+        )
 
 
 def prepare(out: Path, size: int, *, scenes: int, jobs: int, report: Report) -> Corpus:

@@ -3,10 +3,12 @@
 Public names: find, QUERIES.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ..encoder import Encoder
+from ..files import sha256_parts
 from ..search.album import Album
 from ..search.indexing import IndexSummary, Progress, index
 from ..search.query import search
@@ -28,13 +30,15 @@ QUERIES = (
 
 def find(
     encoder: Encoder, model: str, photos: Path, out: Path, *, progress: Callable[[Progress], None]
-) -> tuple[IndexSummary, Path]:
-    """Bring `out`/photos.db up to date with the folder and write a contact sheet of QUERIES.
+) -> tuple[IndexSummary, Path, Path]:
+    """Bring an album in `out` up to date with the folder and write a contact sheet of QUERIES.
 
-    Returns what indexing did and the sheet's path. Raises BadAlbum, BadModel, OSError.
+    Each folder and model has an album and a sheet of its own there. Returns what indexing did and the paths of album
+    and sheet. Raises BadAlbum, BadModel, OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
-    album_path, sheet = out / "photos.db", out / "photos.png"
+    name = _name(photos.resolve(), encoder.fingerprint)
+    album_path, sheet = out / f"{name}.db", out / f"{name}.png"
     summary = index(photos, album_path, encoder, model=model, progress=progress)
     with Album.open(album_path) as album:
         rows = []
@@ -42,4 +46,10 @@ def find(
             hits = search(album, encoder, query, 6)
             rows.append(Row(query, [hit.path for hit in hits], [f"{hit.score:.2f}" for hit in hits]))
     contact_sheet(rows, sheet)
-    return summary, sheet
+    return summary, album_path, sheet
+
+
+def _name(photos: Path, fingerprint: str) -> str:
+    """Name what belongs to a folder and a model: the folder's name to read, and a hash that tells its likes apart."""
+    digest = sha256_parts([os.fsencode(photos), fingerprint.encode()])
+    return f"{photos.name[:40] or 'photos'}-{digest[:8]}"

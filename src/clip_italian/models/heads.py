@@ -77,7 +77,8 @@ class PlacesHead(nn.Module):
     """Self-attention between an image tower's places, which know where they are, then their mean and their moments.
 
     The mean grows with how much of the picture something fills, and so can count; a moment is the mean weighted by a
-    low wave over the picture, and tells where something is. Takes square maps.
+    low wave over the picture, and tells where something is. Takes maps of any sides where the tower tells them, else
+    square ones.
     """
 
     needs_tokens = True
@@ -95,16 +96,14 @@ class PlacesHead(nn.Module):
         self.moments = nn.Linear(4 * self._MOMENT_WAVES * hidden, dim)
 
     def forward(self, output: TowerOutput) -> Tensor:
-        """Return (n, dim), not normalised. Raises ValueError when the places form no square."""
-        side = math.isqrt(output.tokens.shape[1])
-        if side * side != output.tokens.shape[1]:
-            raise ValueError(f"{output.tokens.shape[1]} places form no square map")
+        """Return (n, dim), not normalised. Raises ValueError when places without a grid form no square."""
+        grid = output.grid or _square(output.tokens.shape[1])
         places = self.narrow(output.tokens)
-        places = places + self.places(waves((side, side), self._PLACE_WAVES, places))
+        places = places + self.places(waves(grid, self._PLACE_WAVES, places))
         for block in self.blocks:
             places = block(places)
         places = self.norm(places)
-        moments = waves((side, side), self._MOMENT_WAVES, places).T @ places / places.shape[1]
+        moments = waves(grid, self._MOMENT_WAVES, places).T @ places / places.shape[1]
         return self.mean(places.mean(1)) + self.moments(moments.flatten(1))
 
 
@@ -146,3 +145,10 @@ def build_head(spec: dict[str, Any], inputs: int, dim: int) -> nn.Module:
     except (TypeError, ValueError) as error:
         raise BadModel(f"head {kind!r}: {error}; see its settings in docs/training.md") from error
     return Centred(head, dim) if centred else head
+
+
+def _square(places: int) -> tuple[int, int]:
+    side = math.isqrt(places)
+    if side * side != places:
+        raise ValueError(f"{places} places form no square map")
+    return side, side

@@ -147,10 +147,10 @@ class Album:
                 "index into a new album"
             )
 
-    def load_encoder(self, model: str | None = None) -> Encoder:
+    def load_encoder(self, model: str | None = None, *, device: str = "cpu") -> Encoder:
         """Open the model this album was made with; `model` names it where it has moved. Raises BadAlbum, BadModel."""
         try:
-            encoder = load(model or self.model)
+            encoder = load(model or self.model, device=device)
         except BadModel as error:
             if model is not None:
                 raise

@@ -1,13 +1,14 @@
 """What a training step reads: pictures and texts, as far as the towers' fixed stems have carried them.
 
 Where a stem does not learn, its output is computed once and kept on disk, so that an epoch costs only what learns.
-Public names: ImageFeed, TextFeed, Views, Report, samples_hash, stem_hash.
+Public names: ImageFeed, TextFeed, Views, Report, check_window, remove_kept, samples_hash, stem_hash.
 """
 
 import contextlib
 import itertools
 import json
 import math
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.augment import AUGMENTATIONS
-from ..data.captions import flippable
+from ..data.captions import mirrorable
 from ..data.sample import Sample
 from ..data.seeded import generator
 from ..errors import BadModel, BadRecipe, ClipItalianError
@@ -32,6 +33,7 @@ from ..preprocess import Preprocess
 
 Report = Callable[[str, int, int], None]  # what, done, total
 CHUNK = 64
+_KEPT = re.compile(r"[0-9a-f]{16}\.(npy|json)|(?P<part>\.[0-9a-f]{16}\.(npy|json)\.\w{8}\.part)")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ class Squares(Dataset):
 
     def __init__(self, samples: Sequence[Sample], preprocess: Preprocess, views: Views) -> None:
         self.samples, self.preprocess, self.views = samples, preprocess, views
-        told = ((*(caption.text for caption in sample.captions), *sample.queries) for sample in samples)
-        self.mirrorable = np.array([all(map(flippable, texts)) for texts in told], bool)
+        self.mirrorable = np.array([mirrorable(sample) for sample in samples], bool)
 
     def __getitem__(self, place: tuple[int, int]) -> tuple[np.ndarray, bool]:
         index, epoch = place
@@ -76,8 +77,8 @@ class ImageFeed:
     With a stem and kept views, the stem's outputs lie in `folder` as float16, one file a view, written once and found
     again by what they depend on. Otherwise pictures are decoded anew by `workers` processes and the stem, if any, runs
     on the fly. A stem always runs as in use: without dropout, its running statistics left alone. With a window, each
-    batch sees another part of the kept maps, each of them from a place of its own. Raises BadRecipe when what is kept
-    are no maps.
+    batch sees another part of the kept maps, each of them from a place of its own. Raises BadRecipe when there are
+    none.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ImageFeed:
         bfloat16: bool,
         report: Report,
     ) -> None:
+        check_window(tower, views)
         self.squares = Squares(samples, preprocess, views)
         self.tower, self.workers, self.bfloat16 = tower, workers, bfloat16
         self.views, self.length = views, len(samples)
@@ -100,8 +102,6 @@ class ImageFeed:
         if tower.has_stem and views.count:
             for view in range(views.count):
                 self.kept.append(self._keep(view, folder, report))
-        if views.window and (not self.kept or self.kept[0].ndim != 4):
-            raise BadRecipe("window: only kept maps have parts; let the image tower have a cut and learn")
 
     def epoch(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Yield (what `body` reads, which are mirrored) for batches of sample numbers."""
@@ -238,6 +238,25 @@ class TextFeed:
 
         _write_rows(path, rows())
         write_json(lengths_path, lengths)
+
+
+def check_window(tower: ImageTower, views: Views) -> None:
+    """Raise BadRecipe when views have a window, but of this tower no maps are kept that it could show parts of."""
+    if views.window and (isinstance(tower, FrozenImage) or not tower.has_stem or not views.count):
+        raise BadRecipe("window: only kept maps have parts; let the image tower have a cut and learn")
+
+
+def remove_kept(folder: Path, *, only_parts: bool = False) -> None:
+    """Remove the outputs that feeds keep in `folder`, and the folder itself when nothing else lies there.
+
+    only_parts: remove only what a process that was killed left half-written.
+    """
+    for path in folder.glob("*"):
+        found = _KEPT.fullmatch(path.name)
+        if found and (found["part"] or not only_parts):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def samples_hash(samples: Sequence[Sample]) -> str:

@@ -5,6 +5,7 @@ Public name: Log.
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +45,12 @@ class Log:
         for name, figures in entry["valid"].items():
             for key, value in figures.items():
                 self.board.add_scalar(f"valid/{name}/{key}", value, entry["step"])
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring all that was noted to the disk. Raises OSError when it is full."""
         self.lines.flush()
+        os.fsync(self.lines.fileno())
         self.board.flush()
 
     def _line(self, values: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from ..errors import BadRecipe
+from ..models.towers import Side, tower_settings, tower_types
 
 Part = Literal["image_tower", "text_tower", "heads", "scale"]
 
@@ -21,7 +22,7 @@ class _Settings(BaseModel):
 
 
 class Tower(_Settings):
-    """A tower's type; what else it takes is its own (docs/training.md)."""
+    """A tower's type; what else it takes is its own (docs/training.md) and checked when a recipe is read."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     type: str
@@ -181,9 +182,12 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         _override(values, override)
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {_explain(error)}") from error
+        raise BadRecipe(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
+    if faults := [*_tower_faults("image", recipe.image_tower), *_tower_faults("text", recipe.text_tower)]:
+        raise BadRecipe(f"{path}: {'; '.join(faults)}")
+    return recipe
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -219,18 +223,35 @@ def _index(place: list[Any], name: str, override: str) -> int:
     return int(name)
 
 
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the keys there are {', '.join(known)}"
-            lines.append(f"{where} is not a setting; {hint}")
-        else:
-            lines.append(f"{where}: {_complaint(problem)}")
-    return "; ".join(lines)
+def _tower_faults(side: Side, tower: Tower) -> list[str]:
+    """Say what is wrong with a tower's settings, which depend on its type."""
+    where, types = f"{side}_tower", tower_types(side)
+    if tower.type not in types:
+        return [f"{where}.type: there is no {side} tower {tower.type!r}; {_hint(tower.type, types, 'types')}"]
+    taken = tower_settings(side, tower.type)
+    fields: dict[str, Any] = {name: (annotation, None) for name, annotation in taken.items()}
+    # Strict, because the tower gets the value as it was written.
+    settings = create_model("Settings", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    try:
+        settings.model_validate(tower.model_extra)
+    except ValidationError as error:
+        return [_fault(problem, f"{where}.", list(taken)) for problem in error.errors()]
+    return []
+
+
+def _fault(problem: Any, place: str = "", known: list[str] | None = None) -> str:
+    """Say what is wrong with a setting. known: the keys at `place`, where they are not the recipe's own."""
+    location = problem["loc"]
+    names = [str(part) for part in location if part != "[key]"] or ["recipe"]
+    where = place + ".".join(names)
+    if problem["type"] == "extra_forbidden" or "[key]" in location:
+        return f"{where} is not a setting; {_hint(names[-1], known or _known_keys(location), 'keys')}"
+    return f"{where}: {_complaint(problem)}"
+
+
+def _hint(name: str, known: list[str], what: str) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {near[0]}?" if near else f"the {what} there are {', '.join(known)}"
 
 
 def _complaint(problem: Any) -> str:
@@ -242,6 +263,8 @@ def _complaint(problem: Any) -> str:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    if location[-1] == "[key]":
+        return list(get_args(Part))  # the only table whose keys are of a closed list
     model: type[BaseModel] = Recipe
     nested: dict[str, type[BaseModel]] = {
         "image_head": Head,

@@ -1,6 +1,6 @@
 """How one stage learns: its parts, what they read, its optimiser, one step, one validation.
 
-Public names: Inputs, StageTraining.
+Public names: Inputs, StageTraining, check_learning.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
 from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower
-from .feeds import ImageFeed, Report, TextFeed, Views
+from .feeds import ImageFeed, Report, TextFeed, Views, check_window
 from .intake import learned_from
 from .losses import contrastive, positive_pairs, sigmoid
 from .optimizers import build_optimizer, unit_axes
@@ -174,6 +174,12 @@ class StageTraining:
             lr = stage.learn.get("scale", max(stage.learn.values()))
             groups.append({"params": [self.bias], "lr": lr, "peak": lr, "weight_decay": 0.0})
         return build_optimizer(stage.optimizer, groups, clipping=stage.clipping, axes=unit_axes(self.model))
+
+
+def check_learning(model: DualEncoder, stage: Stage) -> None:
+    """Raise BadRecipe when the stage cannot learn what and as it asks, long before its turn comes."""
+    learnable(model, stage)
+    check_window(_parts(model, stage)[0], Views(stage.augment, stage.views, window=stage.window))
 
 
 def _parts(model: DualEncoder, stage: Stage) -> tuple[ImageTower, TextTower]:

@@ -3,13 +3,10 @@
 Public names: train, Reporter, Outcome.
 """
 
-import contextlib
-import errno
 import io
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,20 +16,19 @@ import torch
 from torch import nn
 
 from ..data.sample import Sample
-from ..errors import BadRecipe, CannotWrite
+from ..errors import BadRecipe
 from ..files import atomic_write, lock, sha256_parts
-from ..models.checkpoint import learned_tensors, load_learned, save_checkpoint
+from ..models.checkpoint import Checkpoint, learned_tensors, load_learned, save_checkpoint
 from .feeds import samples_hash
-from .intake import Intake, take_in
+from .folder import FEATURES, STATE, best_of, claim, tidy, writing
+from .intake import Intake, check_stage, take_in, usable
 from .logs import Log
 from .recipe import Recipe, Stage
-from .setup import build, learnable
-from .stage import Inputs, StageTraining
+from .setup import SCRATCH, build
+from .stage import Inputs, StageTraining, check_learning
 from .state import State, load_state, save_state, stop_requests
 
 SAVE_EVERY = 300.0  # seconds of work that a power cut may cost
-STATE, CACHE = "state.pt", "cache"
-_FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Reporter(Protocol):
@@ -68,34 +64,45 @@ def train(
 ) -> Outcome:
     """Train `recipe` on `samples`, validate on each of `valid`, and leave the best model in `out`, a model directory.
 
-    resume: go on from the state in `out`; without it a folder that holds one is refused, so that nothing is lost. The
-    first ^C ends the step, saves the state and raises KeyboardInterrupt. Same recipe, data, machine and number of
-    threads: same result, however often interrupted. Raises BadRecipe, BadRecord, BadModel, MissingExtra, Busy, and
-    CannotWrite, which leaves the last saved state whole.
+    resume: go on from the state in `out`; without it a folder that holds one is refused, and a folder that holds a
+    model but no state is refused with it, too, so that nothing is lost. The first ^C ends the step, saves the state and
+    raises KeyboardInterrupt. Same recipe, data, machine and number of threads: same result, however often interrupted.
+    Raises BadRecipe, BadRecord, BadModel, MissingExtra, Busy, and CannotWrite, which leaves the last saved state whole.
     """
-    with _writing(out), lock(out / ".lock", "training"):
-        if (out / STATE).exists() and not resume:
-            raise BadRecipe(f"{out}: holds an unfinished or finished run; add --resume, or choose another --out")
-        intake = take_in(recipe, samples, valid, reporter.work)
+    with writing(out), lock(out / ".lock", "training"):
+        claim(out, resume=resume)
+        checkpoint, intake = _prepare(recipe, samples, valid, reporter)
         for reason in intake.skipped[:5]:
             reporter.note(f"skipped: {reason}")
         if intake.skipped:
             reporter.note(f"{len(intake.skipped)} pictures skipped, {len(intake.samples)} used")
-        run = _Run(recipe, intake, out, reporter)
+        run = _Run(recipe, checkpoint, intake, out, reporter)
         run.begin(resume)
         return Outcome(run.finish(), run.state.history, intake.skipped)
+
+
+def _prepare(
+    recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Sequence[Sample]], reporter: Reporter
+) -> tuple[Checkpoint, Intake]:
+    """Build the model, then open the pictures, which may take minutes: a wrong setting is told of before."""
+    hoped = usable(recipe, samples, lambda reason: None)
+    for stage in recipe.stages:
+        check_stage(hoped, stage)
+    checkpoint = build(recipe, _captions(hoped), reporter.note)
+    for stage in recipe.stages:
+        check_learning(checkpoint.model, stage)
+    intake = take_in(recipe, samples, valid, reporter.work)
+    if recipe.text_tower.type in SCRATCH and _captions(intake.samples) != _captions(hoped):
+        checkpoint = build(recipe, _captions(intake.samples), reporter.note)  # its tokenizer is made of what is used
+    return checkpoint, intake
 
 
 class _Run:
     """One run: the model, the data, and where it stands."""
 
-    def __init__(self, recipe: Recipe, intake: Intake, out: Path, reporter: Reporter) -> None:
-        captions = [caption.text for sample in intake.samples for caption in sample.captions]
-        self.checkpoint = build(recipe, captions, reporter.note)
-        self.model = self.checkpoint.model
-        for stage in recipe.stages:
-            learnable(self.model, stage)  # a stage that cannot learn is told of now, not after hours
-        self.inputs = Inputs(recipe, self.checkpoint, intake.samples, intake.valid, out / CACHE, reporter.work)
+    def __init__(self, recipe: Recipe, checkpoint: Checkpoint, intake: Intake, out: Path, reporter: Reporter) -> None:
+        self.checkpoint, self.model = checkpoint, checkpoint.model
+        self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work)
         self.recipe, self.out, self.reporter = recipe, out, reporter
         self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode()])
         self.state = State(self.identity)
@@ -122,7 +129,7 @@ class _Run:
         with Log.open(self.out, self.state.total_steps, len(self.state.history)) as log:
             for number in range(self.state.stage, len(self.recipe.stages)):
                 self._run_stage(number, log)
-        shutil.rmtree(self.inputs.cache, ignore_errors=True)  # larger than all else, and of no more use
+        tidy(self.out, len(self.recipe.stages))
         assert self.state.best is not None
         return self.state.best
 
@@ -138,10 +145,10 @@ class _Run:
             while state.epoch < stage.epochs and not self._patience_is_over(stage):
                 seconds = self._run_epoch(training, log, stop)
                 self._end_epoch(training, log, seconds)
-                self._stop_if(stop, training)
+                self._stop_if(stop, training, log)
         if self._patience_is_over(stage):
             note(f"no better figure for {state.since_best} epochs: the stage ends here")
-        self._end_stage(number)
+        self._end_stage(number, log)
 
     def _run_epoch(self, training: StageTraining, log: Log, stop: Callable[[], bool]) -> float:
         """Run one epoch from where the state stands; returns the seconds it took."""
@@ -157,14 +164,16 @@ class _Run:
             where, done = f"{stage.name} {epoch + 1}/{stage.epochs}", epoch * training.per_epoch + state.step
             self.reporter.step(where, done, training.steps, loss, rate)
             log.step(state.total_steps, loss, training.optimizer.param_groups[0]["lr"], rate)
-            self._stop_if(stop, training)
+            self._stop_if(stop, training, log)
             if time.monotonic() - self.saved > SAVE_EVERY:
-                self._save(training.stored())
+                self._save(training.stored(), log)
         return time.monotonic() - begun
 
     def _end_epoch(self, training: StageTraining, log: Log, seconds: float) -> None:
         """Validate, keep the model if it is the best, and store where the run stands."""
         state, stage = self.state, training.stage
+        if not (self.out / STATE).exists():
+            self._save(training.stored(), log)  # a folder with a model but no state is refused: it may be anybody's
         with training.averaged():
             figures = training.validate()
             state.epoch, state.step = state.epoch + 1, 0
@@ -175,15 +184,15 @@ class _Run:
         for name, part in figures.items():
             shown = "  ".join(f"{key} {part[key]:.3f}" for key in ("loss", "mrr@10", "recall@1", "recall@10"))
             self.reporter.note(f"{stage.name} {state.epoch}/{stage.epochs}  {name}: {shown}  ({seconds:.0f} s)")
-        self._save(training.stored())
+        self._save(training.stored(), log)
 
-    def _end_stage(self, number: int) -> None:
+    def _end_stage(self, number: int, log: Log) -> None:
         """Go on from the stage's best weights, as the paper's second stage did from the first one's."""
-        state, name = self.state, _best_of(number)
+        state, name = self.state, best_of(number)
         load_learned(self.model, torch.load(self.out / name, weights_only=True), name)
         state.stage, state.epoch, state.step = number + 1, 0, 0
         state.best_in_stage, state.since_best = None, 0
-        self._save({"bias": self.bias.detach()})
+        self._save({"bias": self.bias.detach()}, log)
 
     def _keep_if_best(self, figure: float, training: StageTraining) -> None:
         """Write the model directory when the figure is the best of the run, and the stage's best beside the state."""
@@ -194,7 +203,7 @@ class _Run:
             state.best_in_stage, state.since_best = figure, 0
             buffer = io.BytesIO()
             torch.save(learned_tensors(self.model), buffer)
-            with atomic_write(self.out / _best_of(training.number)) as stream:
+            with atomic_write(self.out / best_of(training.number)) as stream:
                 stream.write(buffer.getbuffer())
         else:
             state.since_best += 1
@@ -209,30 +218,16 @@ class _Run:
     def _patience_is_over(self, stage: Stage) -> bool:
         return stage.patience is not None and self.state.since_best >= stage.patience
 
-    def _stop_if(self, stop: Callable[[], bool], training: StageTraining) -> None:
+    def _stop_if(self, stop: Callable[[], bool], training: StageTraining, log: Log) -> None:
         if stop():
-            self._save(training.stored())
+            self._save(training.stored(), log)
             raise KeyboardInterrupt
 
-    def _save(self, tensors: Mapping[str, Any]) -> None:
+    def _save(self, tensors: Mapping[str, Any], log: Log) -> None:
+        log.flush()  # first, so that the log has every step that the state counts
         save_state(self.out / STATE, self.state, {"model": learned_tensors(self.model), **tensors})
         self.saved = time.monotonic()
 
 
-def _best_of(number: int) -> str:
-    return f"stage-{number + 1}.pt"
-
-
-@contextlib.contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Make the run's folder, and say what a person can do when something cannot be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        if error.errno not in _FULL_OR_CLOSED and not isinstance(error, FileExistsError | NotADirectoryError):
-            raise
-        state = "the last saved state is whole; add --resume" if (out / STATE).exists() else "then start again"
-        raise CannotWrite(
-            f"{out}: cannot be written ({error.strerror}); make room or choose another place, {state}"
-        ) from error
+def _captions(samples: Sequence[Sample]) -> list[str]:
+    return [caption.text for sample in samples for caption in sample.captions]

@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import BadRecord
 from ..sample import Caption, ImageRef, Sample
 from .folder import index_pictures
-from .records import Missing, OnSkip, PictureMissing, parse_object, refuse, report_missing, text
+from .records import Missing, OnSkip, PictureMissing, extras, parse_object, refuse, report_missing, text
 
 
 def read(
@@ -74,10 +74,10 @@ def _pictures(content: dict[str, Any], path: Path, on_skip: OnSkip | None) -> di
             name = text(entry.get("file_name"), where, '"file_name"')
             if identity in found:
                 raise BadRecord(f"{where} has the id {identity} of {found[identity][0]}; give each picture its own")
+            others = extras({key: value for key, value in entry.items() if key not in ("id", "file_name")}, where)
         except BadRecord as error:
             refuse(error, on_skip)
             continue
-        others = {key: value for key, value in entry.items() if key not in ("id", "file_name")}
         found[identity] = (name, {**others, "image_id": int(identity) if identity.isdecimal() else identity})
     return found
 

@@ -1,17 +1,16 @@
 """Folders of pictures, with or without captions beside them.
 
-Public names: read, index_pictures, PICTURE_SUFFIXES.
+Public names: read, index_pictures.
 """
 
 import os
 from pathlib import Path, PurePosixPath
 
 from ...errors import BadRecord
+from ...images import PICTURE_SUFFIXES
 from ..sample import Caption, ImageRef, Sample
 from .records import OnSkip, refuse, text
 from .tars import index, is_tar
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 def read(folder: Path, *, on_skip: OnSkip | None = None) -> list[Sample]:

@@ -15,6 +15,7 @@ from .records import (
     OnSkip,
     PictureMissing,
     captions,
+    extras,
     is_file,
     is_language,
     parse_object,
@@ -32,9 +33,9 @@ def read(path: Path, *, missing: Missing = "error", on_skip: OnSkip | None = Non
     """Read `{"image_path": …, "captions": [… or {"it": …, "en": …}], "queries": […]}` lines.
 
     `image_path` is relative to the file, absolute, or `shard.tar#member`, and is the key as it stands. Lines of one
-    picture are joined to one sample. "label" is the class. All other keys, and it, are kept in `extra`; so is
-    "captions" as written where it holds notes besides the languages. Blank lines are passed over. Raises BadRecord as
-    `readers.read` says.
+    picture are joined to one sample. "label" is the class; "hard_negatives" are texts, or lists of them. All other
+    keys, and these two, are kept in `extra`; so is "captions" as written where it holds notes besides the languages.
+    Blank lines are passed over. Raises BadRecord as `readers.read` says.
     """
     places = _Places(path.parent, missing, on_skip)
     joined: dict[str, Sample] = {}
@@ -72,7 +73,7 @@ def _sample(line: bytes, where: str, places: "_Places") -> Sample:
     label = record.get("label")
     if label is not None and (type(label) is not int or label < 0):
         raise BadRecord(f'{where}: "label" is {label!r}; a class is a number from 0')
-    return Sample(key, places.find(key, where), tuple(found), tuple(queries), label, record)
+    return Sample(key, places.find(key, where), tuple(found), tuple(queries), label, extras(record, where))
 
 
 def _has_notes(value: list[Any]) -> bool:

@@ -1,7 +1,7 @@
 """What every reader does with a record: check its texts, and refuse it with a message that says where it stands.
 
 Public names: OnSkip, Missing, PictureMissing, refuse, report_missing, parse_object, text, texts,
-captions, is_language, is_file.
+captions, extras, is_language, is_file.
 """
 
 import json
@@ -94,6 +94,18 @@ def captions(value: Any, where: str) -> list[Caption]:
     return found
 
 
+def extras(record: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a record's other keys, free but for "hard_negatives": texts, or lists of texts. Raises BadRecord."""
+    if "hard_negatives" not in record:
+        return record
+    value, what = record["hard_negatives"], '"hard_negatives"'
+    if isinstance(value, list) and value and all(isinstance(kind, list) for kind in value):
+        checked: list[Any] = [texts(kind, where, f"list {i} of {what}") for i, kind in enumerate(value, 1)]
+    else:
+        checked = [*texts(value, where, what)]
+    return record | {"hard_negatives": checked}
+
+
 def is_language(key: str) -> bool:
     """Tell a caption's language from a note about it."""
     return key in _LANGUAGES
@@ -108,5 +120,5 @@ def is_file(path: Path) -> bool:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
+    names = {dict: "JSON object", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
     return names.get(type(value), "null")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BadRecord
+from ...images import PICTURE_SUFFIXES
 from ..sample import Caption, ImageRef, Sample
-from .folder import PICTURE_SUFFIXES
-from .records import OnSkip, captions, parse_object, refuse, text, texts
+from .records import OnSkip, captions, extras, parse_object, refuse, text, texts
 from .tars import index
 
 _KEY = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)", re.DOTALL)
@@ -68,7 +68,7 @@ def _described(sample: Sample, data: bytes, where: str) -> Sample:
     if "caption" in record:
         found.append(Caption(text(record.pop("caption"), where, '"caption"')))
     queries = texts(record.pop("queries", []), where, '"queries"')
-    return replace(sample, captions=tuple(dict.fromkeys(found)), queries=tuple(queries), extra=record)
+    return replace(sample, captions=tuple(dict.fromkeys(found)), queries=tuple(queries), extra=extras(record, where))
 
 
 def _decoded(ref: ImageRef, where: str) -> str:

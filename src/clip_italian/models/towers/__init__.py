@@ -3,16 +3,43 @@
 Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_file.py,
 trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py).
 
-Public names: build_image_tower, build_text_tower.
+Public names: build_image_tower, build_text_tower, tower_types, tower_settings, Side.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import BadModel
 
 if TYPE_CHECKING:
     from .base import ImageTower, TextTower
+
+Side = Literal["image", "text"]
+
+# Where each type is made. Modules are imported when asked for: they need torch, some of them transformers.
+_MAKERS: dict[Side, dict[str, str]] = {
+    "image": {
+        "efficientnet-lite2": "lite:LiteTower",
+        "huggingface": "huggingface:image_tower",
+        "scratch-image": "scratch:ScratchImageTower",
+    },
+    "text": {
+        "multilingual-e5-small": "e5:E5Tower",
+        "huggingface": "huggingface:text_tower",
+        "scratch-text": "scratch:ScratchTextTower",
+        "gated-text": "scratch:GatedTextTower",
+        "bag-of-words": "scratch:BagOfWordsTower",
+    },
+}
+# What transformers' towers take in a recipe, where a text tower may also name its tokenizer.
+_HUGGINGFACE: dict[str, Any] = {
+    "source": str,
+    "config": dict[str, Any],
+    "architecture": str,
+    "pooling": Literal["pooler", "cls", "mean"],
+}
+_OF_THE_TOKENIZER = "vocabulary"  # a tower's argument, but set by the pieces and never by a recipe
 
 
 def build_image_tower(spec: dict[str, Any], *, pretrained: bool = True) -> "ImageTower":
@@ -20,30 +47,47 @@ def build_image_tower(spec: dict[str, Any], *, pretrained: bool = True) -> "Imag
 
     pretrained: whether weights from pip are filled in. Raises BadModel, MissingExtra.
     """
-    return _build(spec, _IMAGE, "image", pretrained)
+    return _build(spec, "image", pretrained)
 
 
 def build_text_tower(spec: dict[str, Any], *, pretrained: bool = True) -> "TextTower":
     """Make the text tower that `spec` describes; see `build_image_tower`."""
-    return _build(spec, _TEXT, "text", pretrained)
+    return _build(spec, "text", pretrained)
 
 
-def _build(spec: dict[str, Any], kinds: dict[str, Callable[..., Any]], side: str, pretrained: bool) -> Any:
+def tower_types(side: Side) -> list[str]:
+    """Return the names that a tower's "type" may have."""
+    return list(_MAKERS[side])
+
+
+def tower_settings(side: Side, kind: str) -> dict[str, Any]:
+    """Return what a recipe may set of a tower of a known type: name → annotation. All may be left out."""
+    if kind == "huggingface":
+        return _HUGGINGFACE | ({"tokenizer": str} if side == "text" else {})
+    taken = inspect.signature(_maker(side, kind)).parameters.values()
+    return {one.name: one.annotation for one in taken if one.name != _OF_THE_TOKENIZER}
+
+
+def _build(spec: dict[str, Any], side: Side, pretrained: bool) -> Any:
     settings = dict(spec)
     kind = settings.pop("type", None)
-    if kind not in kinds:
-        raise BadModel(f"there is no {side} tower of type {kind!r}; the types are {', '.join(kinds)}")
+    if kind not in _MAKERS[side]:
+        raise BadModel(f"there is no {side} tower of type {kind!r}; the types are {', '.join(_MAKERS[side])}")
+    make = _maker(side, kind)
     try:
-        return kinds[kind](settings, pretrained)
+        if kind == "huggingface":
+            return make(settings)
+        if kind == "multilingual-e5-small":
+            return _e5(settings, pretrained)
+        tower = make(**settings)
     except TypeError as error:
         raise BadModel(f"{side} tower {kind!r}: {error}; see its settings in docs/training.md") from error
+    return tower.load_pretrained() if kind == "efficientnet-lite2" and pretrained else tower
 
 
-def _lite(settings: dict[str, Any], pretrained: bool) -> "ImageTower":
-    from .lite import LiteTower
-
-    tower = LiteTower(**settings)
-    return tower.load_pretrained() if pretrained else tower
+def _maker(side: Side, kind: str) -> Any:
+    module, name = _MAKERS[side][kind].split(":")
+    return getattr(importlib.import_module(f".{module}", __package__), name)
 
 
 def _e5(settings: dict[str, Any], pretrained: bool) -> "TextTower":
@@ -54,53 +98,3 @@ def _e5(settings: dict[str, Any], pretrained: bool) -> "TextTower":
     settings.setdefault("vocabulary", len(kept_pieces()))
     tower = E5Tower(**settings)
     return tower.load_pretrained(kept_pieces()) if pretrained else tower
-
-
-def _huggingface_image(settings: dict[str, Any], pretrained: bool) -> "ImageTower":
-    from .huggingface import image_tower
-
-    return image_tower(settings)
-
-
-def _huggingface_text(settings: dict[str, Any], pretrained: bool) -> "TextTower":
-    from .huggingface import text_tower
-
-    return text_tower(settings)
-
-
-def _scratch_image(settings: dict[str, Any], pretrained: bool) -> "ImageTower":
-    from .scratch import ScratchImageTower
-
-    return ScratchImageTower(**settings)
-
-
-def _scratch_text(settings: dict[str, Any], pretrained: bool) -> "TextTower":
-    from .scratch import ScratchTextTower
-
-    return ScratchTextTower(**settings)
-
-
-def _gated_text(settings: dict[str, Any], pretrained: bool) -> "TextTower":
-    from .scratch import GatedTextTower
-
-    return GatedTextTower(**settings)
-
-
-def _bag_of_words(settings: dict[str, Any], pretrained: bool) -> "TextTower":
-    from .scratch import BagOfWordsTower
-
-    return BagOfWordsTower(**settings)
-
-
-_IMAGE: dict[str, Callable[..., Any]] = {
-    "efficientnet-lite2": _lite,
-    "huggingface": _huggingface_image,
-    "scratch-image": _scratch_image,
-}
-_TEXT: dict[str, Callable[..., Any]] = {
-    "multilingual-e5-small": _e5,
-    "huggingface": _huggingface_text,
-    "scratch-text": _scratch_text,
-    "gated-text": _gated_text,
-    "bag-of-words": _bag_of_words,
-}
