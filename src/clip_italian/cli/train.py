@@ -10,6 +10,7 @@ from ..errors import BadRecipe
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
+    from ..training.classes import Labelled
     from ..training.recipe import Recipe
     from .reporting import ConsoleReporter
 
@@ -31,6 +32,17 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: stages.0.epochs=3")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, or cuda for an NVIDIA GPU.")] = "cpu",
+    init: Annotated[
+        Path | None, typer.Option(help="Begin from this model directory of the same architecture.", file_okay=False)
+    ] = None,
+    labelled: Annotated[
+        list[Path] | None, typer.Option(help="Pictures of known classes (tars with .cls), for a recipe with classes.")
+    ] = None,
+    wnids: Annotated[
+        Path | None,
+        typer.Option(help="WordNet id of each class of --labelled, one a line, in the order of its numbers."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the recipe would do, measured; no --out.")
     ] = False,
@@ -47,6 +59,7 @@ def train(
     settings = read_recipe(recipe, set_ or [])
     reporter = ConsoleReporter()
     samples, sets = _read(settings, train, valid or [], images, reporter)
+    known = _read_labelled(labelled, wnids) if labelled else None
     reporter.settings(settings.stored())
     with reporter:
         if out is None or dry_run:
@@ -57,13 +70,24 @@ def train(
         from ..training.trainer import train as run
 
         try:
-            outcome = run(settings, samples, sets, out, resume=resume, reporter=reporter)
+            outcome = run(
+                settings, samples, sets, out, resume=resume, device=device, labelled=known, init=init, reporter=reporter
+            )
         except KeyboardInterrupt:
             reporter.note(f"stopped; the same command with --resume goes on from what is saved in {out}")
             raise typer.Exit(STOPPED) from None
     from ..training.curve import draw_curve
 
     reporter.note(f"best {settings.select} {outcome.best:.4f}; the model is in {out}, its curve in {draw_curve(out)}")
+
+
+def _read_labelled(paths: list[Path], wnids: Path | None) -> "Labelled":
+    from ..data.readers import read_all
+    from ..training.classes import Labelled
+
+    if wnids is None:
+        raise typer.BadParameter("is missing: it says which class each number of --labelled is", param_hint="--wnids")
+    return Labelled.of(read_all(paths), wnids.read_text("utf-8").split())
 
 
 def _read(

@@ -146,7 +146,7 @@ def load_learned(model: DualEncoder, weights: dict[str, Tensor], where: str) -> 
 def _stored(weights: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
     """Make tensors ready for the file; whole numbers, such as counters, stay what they are in a half-precision file."""
     return {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in weights.items()
     }
 

@@ -1,7 +1,7 @@
 """What a training step reads: pictures and texts, as far as the towers' fixed stems have carried them.
 
 Where a stem does not learn, its output is computed once and kept on disk, so that an epoch costs only what learns.
-Public names: ImageFeed, TextFeed, Views, Report, check_window, remove_kept, samples_hash, stem_hash.
+Public names: ImageFeed, TextFeed, Views, Report, check_window, device_of, in_use, remove_kept, samples_hash, stem_hash.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ class ImageFeed:
             if self.views.window:
                 maps, turned = self._parts_of(maps, batch, epoch)
                 mirrored = mirrored ^ turned
-            yield _channels_last(torch.from_numpy(np.stack(maps))), mirrored
+            yield _channels_last(torch.from_numpy(np.stack(maps)).to(device_of(self.tower))), mirrored
 
     def _parts_of(self, maps: list[np.ndarray], batch: np.ndarray, epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Cut a part of one size out of (c, h, w) maps and mirror some; returns them and which were mirrored."""
@@ -140,7 +140,8 @@ class ImageFeed:
         )
         try:
             for pixels, mirrored in loader:
-                yield self._stem(torch.from_numpy(self.squares.preprocess.normalise(pixels))), mirrored
+                normalised = torch.from_numpy(self.squares.preprocess.normalise(pixels))
+                yield self._stem(normalised.to(device_of(self.tower))), mirrored
         except ClipItalianError as error:
             # A worker's error comes with its whole traceback; a person needs its last line.
             message = str(error).strip().rpartition("\n")[2]
@@ -149,7 +150,7 @@ class ImageFeed:
     def _stem(self, pixels: Tensor) -> Tensor:
         if not self.tower.has_stem:
             return pixels
-        with _in_use(self.tower, self.bfloat16):
+        with in_use(self.tower, self.bfloat16):
             return self.tower.stem(pixels)
 
     def _keep(self, view: int, folder: Path, report: Report) -> np.ndarray:
@@ -180,7 +181,8 @@ class ImageFeed:
 class TextFeed:
     """Gives a text tower's `body` its batches; with a stem, each distinct text goes through it once.
 
-    texts: all that may be asked for; ignored without a stem. Outputs lie in `folder` as float16, one after another.
+    texts: all that may be asked for. Outputs lie in `folder` as float16, one after another; without a stem the texts'
+    pieces are kept where the tower is.
     """
 
     def __init__(
@@ -195,13 +197,20 @@ class TextFeed:
     ) -> None:
         self.tower, self.tokenizer, self.bfloat16 = tower, tokenizer, bfloat16
         self.places: dict[str, tuple[int, int]] = {}
+        self.lengths: np.ndarray | None = None
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
         if tower.has_stem:
-            self.packed = self._keep(sorted(set(texts), key=lambda text: (len(text), text)), folder, report)
+            self.packed = self._keep(distinct, folder, report)
+        elif distinct:
+            self.rows = {text: row for row, text in enumerate(distinct)}
+            ids, mask = tokenizer.encode(distinct)
+            self.ids, self.lengths = ids.to(device_of(tower)), mask.sum(1).numpy()
 
     def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return (what `body` reads, its mask)."""
+        device = device_of(self.tower)
         if not self.tower.has_stem:
-            return self.tokenizer.encode(texts)
+            return self._pieces(texts, device)
         places = [self.places[text] for text in texts]
         longest = max(length for _, length in places)
         hidden = torch.zeros(len(texts), longest, self.packed.shape[1])
@@ -209,7 +218,15 @@ class TextFeed:
         for row, (start, length) in enumerate(places):
             hidden[row, :length] = torch.from_numpy(self.packed[start : start + length].astype(np.float32))
             mask[row, :length] = True
-        return hidden, mask
+        return hidden.to(device), mask.to(device)
+
+    def _pieces(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        assert self.lengths is not None
+        rows = np.array([self.rows[text] for text in texts])
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        ids = self.ids[torch.from_numpy(rows).to(device)][:, :longest]
+        return ids, torch.arange(longest, device=device) < torch.from_numpy(lengths).to(device)[:, None]
 
     def _keep(self, texts: list[str], folder: Path, report: Report) -> np.ndarray:
         stem = stem_hash(self.tower)
@@ -230,8 +247,9 @@ class TextFeed:
         def rows() -> Iterator[Tensor]:
             for first in range(0, len(texts), CHUNK * 4):
                 chunk = texts[first : first + CHUNK * 4]
-                with _in_use(self.tower, self.bfloat16):
-                    hidden, mask = self.tower.stem(*self.tokenizer.encode(chunk))
+                ids, mask = (tensor.to(device_of(self.tower)) for tensor in self.tokenizer.encode(chunk))
+                with in_use(self.tower, self.bfloat16):
+                    hidden, mask = self.tower.stem(ids, mask)
                 yield hidden[mask]
                 lengths.extend(mask.sum(1).tolist())
                 report("text features", first + len(chunk), len(texts))
@@ -270,19 +288,24 @@ def stem_hash(part: ImageTower | TextTower) -> str:
     whole = isinstance(part, FrozenImage | FrozenText)
     tensors = part.state_dict()
     names = sorted(tensors) if whole else sorted(part.fixed)
-    weights = (tensors[name].detach().contiguous().numpy().tobytes() for name in names)
+    weights = (tensors[name].detach().cpu().contiguous().numpy().tobytes() for name in names)
     spec = {name: value for name, value in part.spec.items() if name not in ("drop", "dropout")}  # in training alone
     settings = json.dumps([spec, getattr(part, "keep_tokens", None)], sort_keys=True)
     return sha256_parts([settings.encode(), *weights])
 
 
+def device_of(part: nn.Module) -> torch.device:
+    """Return where a part's weights lie; a part without any is on the processor."""
+    return next((parameter.device for parameter in part.parameters()), torch.device("cpu"))
+
+
 @contextlib.contextmanager
-def _in_use(part: nn.Module, bfloat16: bool) -> Iterator[None]:
+def in_use(part: nn.Module, bfloat16: bool) -> Iterator[None]:
     """Run a part as it runs in a finished model, without gradients, and put each module's mode back behind it."""
     training = [module for module in part.modules() if module.training]
     part.eval()
     try:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.no_grad(), torch.autocast(device_of(part).type, torch.bfloat16, enabled=bfloat16):
             yield
     finally:
         for module in training:
@@ -295,7 +318,7 @@ def _write_rows(path: Path, chunks: Iterator[Tensor]) -> None:
     with atomic_write(path) as stream:
         _write_header(stream, 0, first)
         for chunk in itertools.chain([first], chunks):
-            half = chunk.to(torch.float16).numpy()
+            half = chunk.to(torch.float16).cpu().numpy()
             if not np.isfinite(half).all():
                 raise BadModel("the part that does not learn gives numbers over 65504 or none at all; train all of it")
             stream.write(half.tobytes())

@@ -1,6 +1,6 @@
 """What is made small: how far a batch's pictures and texts are from finding each other.
 
-Public names: contrastive, sigmoid, positive_pairs.
+Public names: contrastive, sigmoid, logits, positive_pairs.
 
 Both losses take unit rows, work in float32 whatever autocast says, and let a text belong to several pictures and a
 picture to several texts.
@@ -32,11 +32,11 @@ def contrastive(
     missing for n ≠ m or have another shape. Source: Radford 2021, fig. 3; several positives: Khosla 2020, eq. 2 (the
     sum outside the logarithm), Yang 2022 (UniCL), eq. 3.
     """
-    logits = _logits(image, text, scale)
-    own = _checked(positives, logits)
+    scores = logits(image, text, scale)
+    own = _checked(positives, scores)
     if margin:
-        logits = torch.where(own, logits, logits + margin)
-    return (_cross_entropy(logits, own, smoothing) + _cross_entropy(logits.T, own.T, smoothing)) / 2
+        scores = torch.where(own, scores, scores + margin)
+    return (_cross_entropy(scores, own, smoothing) + _cross_entropy(scores.T, own.T, smoothing)) / 2
 
 
 def sigmoid(
@@ -48,10 +48,10 @@ def sigmoid(
     starts from scale 10 and bias −10. Raises ValueError as `contrastive` does. Source: Zhai 2023 (SigLIP), algorithm
     1.
     """
-    logits = _logits(image, text, scale)
-    own = _checked(positives, logits)
-    logits = logits + bias
-    return -F.logsigmoid(torch.where(own, logits, -logits)).sum() / len(logits)
+    scores = logits(image, text, scale)
+    own = _checked(positives, scores)
+    scores = scores + bias
+    return -F.logsigmoid(torch.where(own, scores, -scores)).sum() / len(scores)
 
 
 def positive_pairs(
@@ -78,25 +78,26 @@ def positive_pairs(
     return (own.float() @ (words[:, None] == words[None, :]).float()) > 0
 
 
-def _logits(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+def logits(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+    """Return scale times the cosines of unit rows, (n, m), in float32 at least, whatever autocast says."""
     kind = torch.promote_types(image.dtype, torch.float32)
     with torch.autocast(image.device.type, enabled=False):
         return scale * (image.to(kind) @ text.to(kind).T)
 
 
-def _checked(positives: Tensor | None, logits: Tensor) -> Tensor:
-    n, m = logits.shape
+def _checked(positives: Tensor | None, scores: Tensor) -> Tensor:
+    n, m = scores.shape
     if positives is None:
         if n != m:
             raise ValueError(f"{n} pictures and {m} texts: say which belong together (positives)")
-        return torch.eye(n, dtype=torch.bool, device=logits.device)
-    if positives.shape != logits.shape:
+        return torch.eye(n, dtype=torch.bool, device=scores.device)
+    if positives.shape != scores.shape:
         raise ValueError(f"positives are {tuple(positives.shape)}, but there are {n} pictures and {m} texts")
-    return positives.to(logits.device, torch.bool)
+    return positives.to(scores.device, torch.bool)
 
 
-def _cross_entropy(logits: Tensor, own: Tensor, smoothing: float) -> Tensor:
-    log_probability = F.log_softmax(logits, dim=1)
+def _cross_entropy(scores: Tensor, own: Tensor, smoothing: float) -> Tensor:
+    log_probability = F.log_softmax(scores, dim=1)
     count = own.sum(1)
     found = (log_probability * own).sum(1) / count.clamp_min(1)
     row = -((1 - smoothing) * found + smoothing * log_probability.mean(1))

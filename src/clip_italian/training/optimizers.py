@@ -1,6 +1,6 @@
 """The paper's optimiser, AdaBelief behind adaptive gradient clipping, and the usual ones beside it.
 
-Public names: AdaBelief, adaptive_grad_clip_, unit_axes, build_optimizer, OPTIMIZERS.
+Public names: AdaBelief, adaptive_grad_clip_, align_gradients, unit_axes, build_optimizer, OPTIMIZERS.
 
 The paper ran optax as released in July 2021 (0.0.9; 0.0.8 is the same): adaptive_grad_clip(0.01) → scale_by_belief() →
 schedule → −1. It is written out here because no kept library equals that chain. adabelief-pytorch (last release 2021)
@@ -61,6 +61,17 @@ def adaptive_grad_clip_(
         norm = torch.linalg.vector_norm(gradient, dim=over, keepdim=True)
         allowed = torch.linalg.vector_norm(parameter.detach(), dim=over, keepdim=True).clamp_min_(eps).mul_(clipping)
         gradient.mul_(torch.where(norm < allowed, torch.ones_like(norm), allowed / norm.clamp_min(1e-6)))
+
+
+def align_gradients(parameters: Iterable[Tensor]) -> None:
+    """Give each gradient its parameter's strides, which a GPU's fused step demands even along axes of length 1.
+
+    There a convolution's backward pass may write others; along all other axes autograd keeps them equal.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = gradient.as_strided(parameter.shape, parameter.stride())
 
 
 class AdaBelief(torch.optim.Optimizer):
@@ -176,7 +187,14 @@ def _adabelief(
 def _adamw(
     groups: Any, betas: tuple[float, float], weight_decay: float, clipping: float | None, axes: Axes | None
 ) -> torch.optim.Optimizer:
-    return _clipped(torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True), clipping, axes)
+    optimizer = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True)
+
+    def align(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            align_gradients(group["params"])
+
+    optimizer.register_step_pre_hook(align)
+    return _clipped(optimizer, clipping, axes)
 
 
 def _sgd(

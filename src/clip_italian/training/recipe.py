@@ -91,6 +91,20 @@ class Loss(_Settings):
     bias: float = Field(default=-10.0, description="start of the sigmoid loss's bias")
 
 
+class Classes(_Settings):
+    """What the image tower's own classifier adds: every picture is told by the classes it may show.
+
+    weight: of that loss beside the captions'. prototypes: weight of the classifier's rows as stand-ins for pictures.
+    keep: weight of staying near what the untouched tower reads. names: how many classes, the likeliest in a batch, are
+    told apart in a step.
+    """
+
+    weight: float = Field(default=0.5, gt=0)
+    prototypes: float = Field(default=0.2, ge=0)
+    keep: float = Field(default=0.5, ge=0)
+    names: int = Field(default=1000, ge=2, le=1000)
+
+
 class Stage(_Settings):
     """One stage: which parts learn and how fast, for how long, on which pictures.
 
@@ -98,8 +112,10 @@ class Stage(_Settings):
     rises. views: with an augmentation and a stem that does not learn, how many augmented views of each picture are
     computed beforehand and kept; None draws a new one every epoch. window: of kept maps, each step sees a part whose
     sides are at least this share of the whole ones, and half of them mirrored. clipping: adaptive gradient clipping.
-    average: decay a step of an average of the weights, which is then what is validated and kept. patience: epochs
-    without a better figure after which the stage ends. longest: only pictures whose captions all have at most so many
+    average: decay a step of an average of the weights, which is then what is validated and kept. patience:
+    validations without a better figure after which the stage ends. validate_every: epochs from one validation to the
+    next; the last one always has one. labelled: pictures of known classes in a step,
+    for a recipe with `classes`. longest: only pictures whose captions all have at most so many
     words are learned from, so that a run may begin with what is simple.
     """
 
@@ -117,6 +133,8 @@ class Stage(_Settings):
     window: float | None = Field(default=None, gt=0, le=1)
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
+    validate_every: int = Field(default=1, ge=1)
+    labelled: int = Field(default=0, ge=0)
     longest: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -141,6 +159,7 @@ class Recipe(_Settings):
     pictures: Pictures = Pictures()
     texts: Texts = Texts()
     loss: Loss = Loss()
+    classes: Classes | None = None
     scale: float = Field(default=20.0, gt=0, le=100)
     precision: Literal["float32", "bfloat16"] = "float32"
     valid_share: float = Field(default=0.05, gt=0, lt=0.5)
@@ -272,6 +291,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "pictures": Pictures,
         "texts": Texts,
         "loss": Loss,
+        "classes": Classes,
         "stages": Stage,
     }
     if len(location) > 1:

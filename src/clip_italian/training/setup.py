@@ -1,16 +1,17 @@
 """From a recipe and its captions to a model ready to train.
 
-Public names: build, learnable.
+Public names: build, begin_from, check_device, learnable.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from ..errors import BadRecipe
-from ..models.checkpoint import Checkpoint
+from ..models.checkpoint import Checkpoint, learned_tensors, load_checkpoint, load_learned
 from ..models.dual import DualEncoder
 from ..models.heads import LinearHead
 from ..models.tokenizer import Tokenizer
@@ -41,6 +42,31 @@ def build(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None] =
     _take_visual_projection(recipe, model)
     _try_out(recipe, model)
     return Checkpoint(model, tokenizer, _preprocess(recipe), recipe.name, {"recipe": recipe.stored()})
+
+
+def begin_from(model: DualEncoder, directory: Path) -> None:
+    """Take up the weights of a finished model of the same architecture. Raises BadModel, BadRecipe."""
+    start = load_checkpoint(directory).model
+    for name in ("image_tower", "text_tower"):
+        mine, theirs = (_architecture(getattr(which, name).spec) for which in (model, start))
+        if mine != theirs:
+            raise BadRecipe(f"--init {directory}: its {name} is {theirs}, but the recipe's is {mine}")
+    load_learned(model, learned_tensors(start), str(directory))
+
+
+def _architecture(spec: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only training uses."""
+    return {name: value for name, value in spec.items() if name not in ("drop", "dropout")}
+
+
+def check_device(device: str) -> None:
+    """Raise BadRecipe when torch cannot compute on `device`."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadRecipe(
+            f"--device {device}: cannot be used here ({error}); leave it out to train on the CPU"
+        ) from error
 
 
 def learnable(model: DualEncoder, stage: Stage) -> dict[Part, list[nn.Parameter]]:

@@ -6,7 +6,7 @@ Public names: Inputs, StageTraining, check_learning.
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,34 @@ import torch
 from torch import Tensor, nn
 
 from ..data.sample import Sample
+from ..data.seeded import generator
 from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
-from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower
-from .feeds import ImageFeed, Report, TextFeed, Views, check_window
+from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower, TowerOutput
+from .classes import ClassKnowledge, Labelled
+from .feeds import ImageFeed, Report, TextFeed, Views, check_window, device_of
 from .intake import learned_from
 from .losses import contrastive, positive_pairs, sigmoid
 from .optimizers import build_optimizer, unit_axes
 from .recipe import Recipe, Stage
+from .resident import Resident, ResidentFeed
 from .schedules import SCHEDULES
 from .setup import learnable
 from .state import Average
 from .texts import draw_texts, possible_texts
 from .validation import Validator, ValidSet, read_texts
 
+LABELLED_SIDE = 96  # pixels kept of labelled pictures
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a stage works with. cache: the folder of kept features; report: hears of their making."""
+    """What a stage works with. cache: the folder of kept features; report: hears of their making.
+
+    labelled: pictures of known classes, for recipes with `classes`. residents: the pictures that lie decoded on a GPU,
+    by the list of samples they belong to.
+    """
 
     recipe: Recipe
     checkpoint: Checkpoint
@@ -41,6 +50,8 @@ class Inputs:
     valid: Sequence[ValidSet]
     cache: Path
     report: Report
+    labelled: Labelled | None = None
+    residents: dict[int, Resident] = field(default_factory=dict)
 
     @property
     def bfloat16(self) -> bool:
@@ -57,10 +68,13 @@ class StageTraining:
     def __init__(self, inputs: Inputs, number: int, bias: nn.Parameter) -> None:
         self.stage, self.model = inputs.recipe.stages[number], inputs.checkpoint.model
         self.inputs, self.number, self.bias = inputs, number, bias
+        self.device = device_of(self.model)
         self.parts = learnable(self.model, self.stage)
         self.image_part, self.text_part = _parts(self.model, self.stage)
         shown = Views(self.stage.augment, self.stage.views, inputs.recipe.seed, self.stage.window)
         self.images = self._image_feed(inputs.samples, shown)
+        self.classes = self._class_knowledge()
+        self.labelled = self._labelled_feed(shown.augment != "none") if self.stage.labelled else None
         self.texts = self._text_feed()
         self.validators = [
             Validator(data, self._image_feed(data.samples, Views()), self.texts, self.image_part, self.text_part)
@@ -125,16 +139,43 @@ class StageTraining:
         recipe, model = self.inputs.recipe, self.model
         samples = [self.inputs.samples[index] for index in batch]
         texts, owners = draw_texts(recipe.texts, samples, mirrored, seed=recipe.seed + self.number, epoch=epoch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.inputs.bfloat16):
-            image = model.project_image(self.image_part.body(hidden))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.inputs.bfloat16):
+            output = self.image_part.body(hidden)
+            image = model.project_image(output)
             text = model.project_text(read_texts(self.text_part, self.texts, texts))
+            known = self._class_loss(epoch, batch, hidden, output, image) if self.classes else 0.0
         positives = positive_pairs([sample.key for sample in samples], owners, captions=texts)
         loss = recipe.loss
         if loss.type == "sigmoid":
-            return sigmoid(image, text, model.scale, self.bias, positives=positives)
-        return contrastive(image, text, model.scale, positives=positives, smoothing=loss.smoothing, margin=loss.margin)
+            return known + sigmoid(image, text, model.scale, self.bias, positives=positives)
+        return known + contrastive(
+            image, text, model.scale, positives=positives, smoothing=loss.smoothing, margin=loss.margin
+        )
 
-    def _image_feed(self, samples: Sequence[Sample], views: Views) -> ImageFeed:
+    def _class_loss(self, epoch: int, batch: np.ndarray, hidden: Tensor, output: TowerOutput, image: Tensor) -> Tensor:
+        """Return what the classifier knows of the batch's pictures, and of labelled ones where there are any."""
+        assert self.classes
+        rng = generator(self.inputs.recipe.seed + self.number, epoch, self.inputs.samples[batch[0]].key, "classes")
+        labels = np.full(len(batch), -1)
+        if self.labelled:
+            assert self.inputs.labelled
+            drawn = rng.choice(len(self.inputs.labelled.samples), self.stage.labelled, replace=False)
+            [(more, _)] = self.labelled.epoch([drawn], epoch)
+            seen = self.image_part.body(more)
+            hidden, labels = torch.cat([hidden, more]), np.concatenate([labels, self.inputs.labelled.classes[drawn]])
+            output = TowerOutput(seen.tokens, torch.cat([output.pooled, seen.pooled]))
+            image = torch.cat([image, self.model.project_image(seen)])
+        return self.classes(self.model, hidden, output, image, labels, self._read, rng)
+
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        return self.model.project_text(read_texts(self.text_part, self.texts, texts))
+
+    def _image_feed(self, samples: Sequence[Sample], views: Views) -> ImageFeed | ResidentFeed:
+        """Keep pictures on a GPU where there is one and they need nothing it cannot do; else read them as they come."""
+        if self.device.type != "cpu" and self._fits_resident(views):
+            resident = self._resident(samples)
+            augmented, bfloat16 = views.augment != "none", self.inputs.bfloat16
+            return ResidentFeed(resident, self.image_part, augmented=augmented, seed=views.seed, bfloat16=bfloat16)
         return ImageFeed(
             samples,
             self.image_part,
@@ -146,10 +187,33 @@ class StageTraining:
             report=self.inputs.report,
         )
 
+    def _class_knowledge(self) -> ClassKnowledge | None:
+        settings = self.inputs.recipe.classes
+        return ClassKnowledge(settings, self.image_part, self.device) if settings else None
+
+    def _labelled_feed(self, augmented: bool) -> ResidentFeed:
+        """Keep labelled pictures in memory wherever the model is: they are many and may be small."""
+        if not self.inputs.labelled or not self.classes:
+            raise BadRecipe(f"stage {self.stage.name!r}: labelled needs pictures (--labelled, --wnids) and [classes]")
+        resident = self._resident(self.inputs.labelled.samples, LABELLED_SIDE)
+        seed, bfloat16 = self.inputs.recipe.seed, self.inputs.bfloat16
+        return ResidentFeed(resident, self.image_part, augmented=augmented, seed=seed, bfloat16=bfloat16)
+
+    def _fits_resident(self, views: Views) -> bool:
+        squashed = self.inputs.checkpoint.preprocess.resize == "squash"
+        return squashed and views.augment in ("none", "crop") and not views.kept and not views.window
+
+    def _resident(self, samples: Sequence[Sample], side: int | None = None) -> Resident:
+        known, preprocess = self.inputs.residents, self.inputs.checkpoint.preprocess
+        if id(samples) not in known:  # the lists live as long as the inputs
+            known[id(samples)] = Resident(samples, preprocess, self.device, self.inputs.report, side=side)
+        return known[id(samples)]
+
     def _text_feed(self) -> TextFeed:
         mirrored = self.stage.augment != "none" or self.stage.window is not None
         texts = possible_texts(self.inputs.recipe.texts, self.inputs.samples, mirrored=mirrored)
         texts |= {text for data in self.inputs.valid for text in data.texts}
+        texts |= self.classes.texts() if self.classes else set()
         return TextFeed(
             list(texts),
             self.text_part,

@@ -41,7 +41,7 @@ def save_state(path: Path, state: State, tensors: Mapping[str, Any]) -> None:
     buffer = (
         io.BytesIO()
     )  # torch turns a full disk into an error of its own; written to memory first, it stays an OSError
-    torch.save({"state": asdict(state), "random": torch.get_rng_state(), **tensors}, buffer)
+    torch.save({"state": asdict(state), "random": _random_state(), **tensors}, buffer)
     with atomic_write(path) as stream:
         stream.write(buffer.getbuffer())
 
@@ -61,8 +61,15 @@ def load_state(path: Path, identity: str) -> tuple[State, dict[str, Any]]:
             f"{path.parent}: that run was begun with another recipe or other data; go on with those, "
             "or choose another --out"
         )
-    torch.set_rng_state(random)
+    torch.set_rng_state(random[0])
+    if torch.cuda.is_available() and len(random) > 1:
+        torch.cuda.set_rng_state_all(random[1:])
     return state, stored
+
+
+def _random_state() -> list[Tensor]:
+    """Return the state of the processor's generator, then of each GPU's."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
 
 
 @contextlib.contextmanager
@@ -104,8 +111,7 @@ class Average:
         """Take in the weights after a step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 10))
-        for value, parameter in zip(self.values, self.parameters, strict=True):
-            value.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(self.values, [parameter.detach() for parameter in self.parameters], 1 - decay)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

@@ -19,12 +19,13 @@ from ..data.sample import Sample
 from ..errors import BadRecipe
 from ..files import atomic_write, lock, sha256_parts
 from ..models.checkpoint import Checkpoint, learned_tensors, load_learned, save_checkpoint
+from .classes import Labelled
 from .feeds import samples_hash
 from .folder import FEATURES, STATE, best_of, claim, tidy, writing
 from .intake import Intake, check_stage, take_in, usable
 from .logs import Log
 from .recipe import Recipe, Stage
-from .setup import SCRATCH, build
+from .setup import SCRATCH, begin_from, build, check_device
 from .stage import Inputs, StageTraining, check_learning
 from .state import State, load_state, save_state, stop_requests
 
@@ -60,23 +61,32 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    device: str = "cpu",
+    labelled: Labelled | None = None,
+    init: Path | None = None,
     reporter: Reporter,
 ) -> Outcome:
     """Train `recipe` on `samples`, validate on each of `valid`, and leave the best model in `out`, a model directory.
 
     resume: go on from the state in `out`; without it a folder that holds one is refused, and a folder that holds a
     model but no state is refused with it, too, so that nothing is lost. The first ^C ends the step, saves the state and
-    raises KeyboardInterrupt. Same recipe, data, machine and number of threads: same result, however often interrupted.
-    Raises BadRecipe, BadRecord, BadModel, MissingExtra, Busy, and CannotWrite, which leaves the last saved state whole.
+    raises KeyboardInterrupt. device: where it computes, "cpu" or as torch names GPUs. labelled: pictures of known
+    classes, for a recipe with `classes`. init: a model directory of the recipe's architecture to begin from. Same
+    recipe, data, machine and number of threads: same result on a CPU, however often interrupted; a GPU adds up in
+    changing order. Raises BadRecipe, BadRecord, BadModel, MissingExtra, Busy, and CannotWrite, which leaves the last
+    saved state whole.
     """
+    check_device(device)
     with writing(out), lock(out / ".lock", "training"):
         claim(out, resume=resume)
         checkpoint, intake = _prepare(recipe, samples, valid, reporter)
+        if init is not None:
+            begin_from(checkpoint.model, init)
         for reason in intake.skipped[:5]:
             reporter.note(f"skipped: {reason}")
         if intake.skipped:
             reporter.note(f"{len(intake.skipped)} pictures skipped, {len(intake.samples)} used")
-        run = _Run(recipe, checkpoint, intake, out, reporter)
+        run = _Run(recipe, checkpoint, intake, labelled, out, device, reporter)
         run.begin(resume)
         return Outcome(run.finish(), run.state.history, intake.skipped)
 
@@ -100,13 +110,23 @@ def _prepare(
 class _Run:
     """One run: the model, the data, and where it stands."""
 
-    def __init__(self, recipe: Recipe, checkpoint: Checkpoint, intake: Intake, out: Path, reporter: Reporter) -> None:
-        self.checkpoint, self.model = checkpoint, checkpoint.model
-        self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work)
+    def __init__(
+        self,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        intake: Intake,
+        labelled: Labelled | None,
+        out: Path,
+        device: str,
+        reporter: Reporter,
+    ) -> None:
+        self.checkpoint, self.model = checkpoint, checkpoint.model.to(device)
+        self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work, labelled)
         self.recipe, self.out, self.reporter = recipe, out, reporter
-        self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode()])
+        known = [samples_hash(labelled.samples).encode()] if labelled else []
+        self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode(), *known])
         self.state = State(self.identity)
-        self.bias = nn.Parameter(torch.tensor(recipe.loss.bias))
+        self.bias = nn.Parameter(torch.tensor(recipe.loss.bias, device=device))
         self.restored: dict[str, Any] = {}
         self.saved = time.monotonic()
 
@@ -172,6 +192,9 @@ class _Run:
     def _end_epoch(self, training: StageTraining, log: Log, seconds: float) -> None:
         """Validate, keep the model if it is the best, and store where the run stands."""
         state, stage = self.state, training.stage
+        if (state.epoch + 1) % stage.validate_every and state.epoch + 1 < stage.epochs:
+            state.epoch, state.step = state.epoch + 1, 0
+            return
         if not (self.out / STATE).exists():
             self._save(training.stored(), log)  # a folder with a model but no state is refused: it may be anybody's
         with training.averaged():
@@ -189,7 +212,7 @@ class _Run:
     def _end_stage(self, number: int, log: Log) -> None:
         """Go on from the stage's best weights, as the paper's second stage did from the first one's."""
         state, name = self.state, best_of(number)
-        load_learned(self.model, torch.load(self.out / name, weights_only=True), name)
+        load_learned(self.model, torch.load(self.out / name, map_location="cpu", weights_only=True), name)
         state.stage, state.epoch, state.step = number + 1, 0, 0
         state.best_in_stage, state.since_best = None, 0
         self._save({"bias": self.bias.detach()}, log)

@@ -17,6 +17,7 @@ from ..models.dual import DualEncoder
 from ..models.towers.base import ImageTower, TextTower, TowerOutput
 from .feeds import ImageFeed, TextFeed
 from .losses import contrastive
+from .resident import ResidentFeed
 
 LOSS_BATCH = 128  # the paper's batch, so that a loss means the same whatever the run's: ln 128 = 4.85 knows nothing
 
@@ -43,7 +44,12 @@ class Validator:
     """Scores one ValidSet with the parts that a stage trains."""
 
     def __init__(
-        self, data: ValidSet, images: ImageFeed, texts: TextFeed, image_part: ImageTower, text_part: TextTower
+        self,
+        data: ValidSet,
+        images: ImageFeed | ResidentFeed,
+        texts: TextFeed,
+        image_part: ImageTower,
+        text_part: TextTower,
     ) -> None:
         self.data, self.images, self.texts = data, images, texts
         self.image_part, self.text_part = image_part, text_part
@@ -52,8 +58,8 @@ class Validator:
     def __call__(self, model: DualEncoder, *, bfloat16: bool) -> dict[str, float]:
         """Return loss, mrr@k and recall@k of text→image, ties pessimistic."""
         model.eval()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            image, text = self._image_vectors(model), self._text_vectors(model)
+        with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=bfloat16):
+            image, text = self._image_vectors(model).cpu(), self._text_vectors(model)
         ranks = ranks_from_vectors(text.numpy(), image.numpy(), self.data.owners, np.arange(len(image)))
         figures = {"loss": self._loss(image, text, float(model.scale))}
         figures |= {f"mrr@{k}": mrr_at_k(ranks, k) for k in MRR_KS}
@@ -71,7 +77,7 @@ class Validator:
         for start in range(0, len(order), 128):
             part = order[start : start + 128]
             output = read_texts(self.text_part, self.texts, [texts[i] for i in part])
-            rows[part] = model.project_text(output)
+            rows[part] = model.project_text(output).cpu()
         return rows
 
     def _loss(self, image: Tensor, text: Tensor, scale: float) -> float:

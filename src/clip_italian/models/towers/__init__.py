@@ -1,7 +1,7 @@
 """Image and text towers: pretrained from pip, from transformers, or from random initialisation.
 
 Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_file.py,
-trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py).
+trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py, mobile.py).
 
 Public names: build_image_tower, build_text_tower, tower_types, tower_settings, Side.
 """
@@ -23,6 +23,7 @@ _MAKERS: dict[Side, dict[str, str]] = {
         "efficientnet-lite2": "lite:LiteTower",
         "huggingface": "huggingface:image_tower",
         "scratch-image": "scratch:ScratchImageTower",
+        "mobile-image": "mobile:MobileImageTower",
     },
     "text": {
         "multilingual-e5-small": "e5:E5Tower",

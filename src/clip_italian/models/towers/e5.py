@@ -45,27 +45,23 @@ class Layer(nn.Module):
         self.widen, self.narrow = nn.Linear(WIDTH, INNER), nn.Linear(INNER, WIDTH)
         self.output_norm = nn.LayerNorm(WIDTH, eps=EPSILON)
 
-    def forward(self, x: Tensor, mask: Tensor, bias: Tensor, dropout: float) -> Tensor:
-        """x: (pieces, width), the True places of mask (n, t) in row order; bias: (n, 1, 1, t), −inf where padded."""
-        attended = self.out(self._attend(x, mask, bias))
+    def forward(self, x: Tensor, places: Tensor, bias: Tensor, dropout: float) -> Tensor:
+        """x: (pieces, width), at `places` of the flattened (n, t) texts; bias: (n, 1, 1, t), −inf where padded."""
+        attended = self.out(self._attend(x, places, bias))
         x = self.attention_norm(x + F.dropout(attended, dropout, self.training))
         narrowed = self.narrow(F.gelu(self.widen(x)))
         return self.output_norm(x + F.dropout(narrowed, dropout, self.training))
 
-    def _attend(self, x: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
-        rows, length = mask.shape
-        query, key, value = (self._padded(linear(x), mask) for linear in (self.query, self.key, self.value))
+    def _attend(self, x: Tensor, places: Tensor, bias: Tensor) -> Tensor:
+        rows, length = bias.shape[0], bias.shape[-1]
+        query, key, value = (
+            _padded(linear(x), places, rows, length).view(rows, length, HEADS, WIDTH // HEADS).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
+        )
         # Written out: on captions' few pieces the fused kernel's backward pass is ten times slower on CPUs.
         score = query @ key.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5 + bias
         out = torch.softmax(score, -1).to(value.dtype) @ value
-        return out.transpose(1, 2).reshape(rows, length, WIDTH)[mask]
-
-    @staticmethod
-    def _padded(x: Tensor, mask: Tensor) -> Tensor:
-        rows, length = mask.shape
-        padded = x.new_zeros(rows, length, WIDTH)
-        padded[mask] = x
-        return padded.view(rows, length, HEADS, WIDTH // HEADS).transpose(1, 2)
+        return out.transpose(1, 2).reshape(rows * length, WIDTH)[places]
 
 
 class E5Tower(TextTower):
@@ -118,13 +114,13 @@ class E5Tower(TextTower):
         return self.embedding_norm(self.pieces(ids) + self.positions[: ids.shape[1]])
 
     def _run(self, hidden: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
-        packed = hidden[mask]
+        # Found once: a mask as an index makes a GPU wait for its count every time.
+        places = mask.flatten().nonzero().squeeze(1)
+        packed = hidden.flatten(0, 1)[places]
         bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))[:, None, None]
         for layer in self.layers[first:last]:
-            packed = layer(packed, mask, bias, self.dropout)
-        tokens = packed.new_zeros(*mask.shape, WIDTH)
-        tokens[mask] = packed
-        return tokens
+            packed = layer(packed, places, bias, self.dropout)
+        return _padded(packed, places, *mask.shape)
 
     def _fixed(self, low_rank: bool) -> frozenset[str]:
         before = ("pieces.", "positions", "embedding_norm.", *(f"layers.{n}." for n in range(self.cut or 0)))
@@ -217,6 +213,11 @@ def _unspelled_accents(pieces: frozenset[str]) -> str:
             bases[marks] = bases.get(marks, "") + base
     any_mark = "[\u0300-\u036f]"
     return "|".join(f"(?<=[{letters}]){marks}(?!{any_mark})" for marks, letters in bases.items()) or "(?!)"
+
+
+def _padded(x: Tensor, places: Tensor, rows: int, length: int) -> Tensor:
+    """Put (pieces, width) at their places among zeros; returns (rows, length, width)."""
+    return x.new_zeros(rows * length, WIDTH).index_copy(0, places, x).view(rows, length, WIDTH)
 
 
 def _fill(module: nn.Module, source: E5File, name: str) -> None:

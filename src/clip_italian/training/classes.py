@@ -1,0 +1,123 @@
+"""What an image tower's own classifier knows of 1,000 kinds of things, told in Italian names beside captions.
+
+Captions teach sentences; single words come from the classifier. Every picture is told by the classes it may show, as
+sure as the untouched tower is of them, and rows of the classifier stand in for pictures of classes that no photo shows.
+
+Public names: ClassKnowledge, Labelled.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.class_names import ClassName, imagenet
+from ..data.sample import Sample
+from ..errors import BadRecipe, BadRecord
+from ..models.dual import DualEncoder
+from ..models.towers.base import FrozenImage, ImageTower, TowerOutput
+from .losses import contrastive, logits
+from .recipe import Classes
+
+LABEL_SHARE = 0.5  # of a labelled picture's target; the rest is what the classifier sees, which knows what is alike
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures of known classes; classes: (n,) their numbers in `imagenet()`'s order."""
+
+    samples: Sequence[Sample]
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], wnids: Sequence[str]) -> "Labelled":
+        """Take samples whose `label` counts through `wnids`. Raises BadRecord for one that has no known class."""
+        numbers = {name.wnid: number for number, name in enumerate(imagenet())}
+        if strange := [wnid for wnid in wnids if wnid not in numbers]:
+            raise BadRecord(f"class {strange[0]} is none of ImageNet's 1,000; its Italian name is not known")
+        for sample in samples:
+            if sample.label is None or not 0 <= sample.label < len(wnids):
+                raise BadRecord(f"{sample.key}: has class {sample.label}, but {len(wnids)} classes are listed")
+        known = [numbers[wnids[sample.label]] for sample in samples if sample.label is not None]
+        return cls(samples, np.array(known))
+
+
+class ClassKnowledge:
+    """Adds to a stage's loss what the untouched classifier knows. Raises BadRecipe when the tower has no classifier."""
+
+    def __init__(self, settings: Classes, part: ImageTower, device: torch.device) -> None:
+        tower = part.tower if isinstance(part, FrozenImage) else part
+        if tower.spec["type"] != "efficientnet-lite2" or tower.spec.get("end"):
+            raise BadRecipe("classes: only the whole tower efficientnet-lite2 brings a classifier")
+        from ..models.towers.lite import LiteTower, classifier
+
+        self.settings, self.device = settings, device
+        self.frozen = isinstance(part, FrozenImage)
+        self.teacher = LiteTower(cut=tower.spec["cut"]).load_pretrained().eval().requires_grad_(False).to(device)
+        weight, bias = classifier()
+        self.weight, self.bias = weight.to(device), bias.to(device)
+        rows = (weight - weight.mean(0)).clamp(min=0)  # close to the mean reading of a class's pictures: cosine 0.6
+        self.prototypes = F.normalize(rows, dim=1).to(device)
+        self.names: tuple[ClassName, ...] = imagenet()
+
+    def texts(self) -> set[str]:
+        """Return every text that `__call__` may ask for."""
+        return set().union(*(name.texts() for name in self.names))
+
+    def __call__(
+        self,
+        model: DualEncoder,
+        hidden: Tensor,
+        output: TowerOutput,
+        image: Tensor,
+        labels: np.ndarray,
+        read: Callable[[Sequence[str]], Tensor],
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """Return the weighted loss of a batch.
+
+        hidden: what the tower's body read; output: what it made of it; image: (n, dim) unit rows; labels: (n,) class
+        numbers, −1 where not known; read: texts to (k, dim) unit rows.
+        """
+        pooled = output.pooled.detach() if self.frozen else self._untouched(hidden)
+        pooled = pooled.float()
+        target = self._target(pooled, labels)
+        chosen = self._likeliest(target)
+        names = read([self.names[number].text(rng) for number in chosen])
+        target = target[:, chosen] / target[:, chosen].sum(1, keepdim=True).clamp(min=1e-6)
+        loss = self.settings.weight * _soft_cross_entropy(logits(image, names, model.scale), target)
+        if self.settings.prototypes:
+            length = pooled.norm(dim=1).mean()
+            rows = self.prototypes[chosen] * length
+            made = model.project_image(TowerOutput(rows[:, None], rows, grid=(1, 1)))
+            loss = loss + self.settings.prototypes * contrastive(made, names, model.scale)
+        if self.settings.keep and not self.frozen:
+            loss = loss + self.settings.keep * (1 - F.cosine_similarity(output.pooled.float(), pooled).mean())
+        return loss
+
+    @torch.no_grad()
+    def _untouched(self, hidden: Tensor) -> Tensor:
+        return self.teacher.body(hidden).pooled
+
+    def _likeliest(self, target: Tensor) -> list[int]:
+        if self.settings.names >= len(self.names):
+            return list(range(len(self.names)))
+        return sorted(target.sum(0).topk(self.settings.names).indices.tolist())
+
+    def _target(self, pooled: Tensor, labels: np.ndarray) -> Tensor:
+        """Return (n, 1000): how likely each class is, rows of sum 1."""
+        with torch.autocast(self.device.type, enabled=False):
+            seen = F.linear(pooled, self.weight, self.bias).softmax(1)
+        known = np.flatnonzero(labels >= 0)
+        if len(known):
+            rows = torch.from_numpy(known).to(self.device)
+            right = F.one_hot(torch.from_numpy(labels[known]).to(self.device), len(self.names))
+            seen[rows] = (1 - LABEL_SHARE) * seen[rows] + LABEL_SHARE * right
+        return seen
+
+
+def _soft_cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
+    return -(target * F.log_softmax(scores, dim=1)).sum(1).mean()

@@ -1,0 +1,160 @@
+"""Views of pictures that a teacher saw once and a student sees again: the same part, at any size.
+
+Pictures are kept decoded on the device; a view is a box in one and whether it is mirrored, so that storing what the
+teacher says of it costs a vector. Source: Vasu 2024, MobileCLIP, section 4 (reinforced data sets).
+
+Public names: Decoded, decode, ViewSet, draw_views, cut, recoloured, erased, normalised.
+"""
+
+import functools
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.captions import mirrorable
+from ..data.sample import Sample
+from ..errors import BadRecord, CorruptImage
+from ..images import open_image
+from ..preprocess import Preprocess
+from .distil_recipe import Views
+from .feeds import Report
+
+CHUNK = 512
+ERASED = (0.02, 0.1)  # share of a picture that is greyed
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pictures on a device: pixels (n, 3, size, size) uint8, their samples, a hash of each one's file."""
+
+    samples: list[Sample]
+    pixels: Tensor
+    digests: list[bytes]
+
+
+def decode(
+    samples: Sequence[Sample],
+    preprocess: Preprocess,
+    device: torch.device,
+    *,
+    on_skip: Callable[[str], None],
+    report: Report,
+) -> Decoded:
+    """Bring pictures as `preprocess` squares them onto the device; why another is left out goes to `on_skip`."""
+
+    def square(sample: Sample) -> tuple[np.ndarray, bytes] | str:
+        try:
+            data = sample.image.read()
+            pixels = np.asarray(preprocess.square(open_image(data, min_side=preprocess.size)))
+        except (CorruptImage, BadRecord) as error:
+            return f"{sample.key}: {error}"
+        return pixels, hashlib.blake2b(data, digest_size=16).digest()
+
+    pixels = torch.empty(len(samples), 3, preprocess.size, preprocess.size, dtype=torch.uint8, device=device)
+    good: list[Sample] = []
+    digests: list[bytes] = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(samples), CHUNK):
+            chunk, squares = samples[start : start + CHUNK], []
+            for sample, found in zip(chunk, pool.map(square, chunk), strict=True):
+                if isinstance(found, str):
+                    on_skip(found)
+                    continue
+                squares.append(found[0])
+                good.append(sample)
+                digests.append(found[1])
+            if squares:
+                block = torch.from_numpy(np.stack(squares)).to(device)
+                pixels[len(good) - len(squares) : len(good)] = block.permute(0, 3, 1, 2)
+            report("decoding pictures", start + len(chunk), len(samples))
+    return Decoded(good, pixels[: len(good)], digests)
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """All views, one row each, those of a picture next to each other.
+
+    picture: (v,) int64, whose view it is; mirrored: (v,) bool; first, count: (n,) int64, a picture's rows. boxes:
+    (v, 2, 3) float32, from places in the view to places in the picture, both from −1 to 1.
+    """
+
+    picture: np.ndarray
+    mirrored: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+    boxes: np.ndarray
+
+
+def draw_views(samples: Sequence[Sample], views: Views, rng: np.random.Generator) -> ViewSet:
+    """Draw each picture's views, the first one the whole picture; mirrored only where captions allow it."""
+    count = np.array([views.captioned if sample.captions else views.others for sample in samples], np.int64)
+    first = np.cumsum(count) - count
+    picture = np.repeat(np.arange(len(samples)), count)
+    whole = np.zeros(len(picture), bool)
+    whole[first] = True
+    may = np.array([mirrorable(sample) for sample in samples], bool)[picture]
+    mirrored = (rng.random(len(picture)) < 0.5) & may & ~whole
+    area = rng.uniform(*views.area, len(picture))
+    shape = np.exp(rng.uniform(math.log(views.ratio[0]), math.log(views.ratio[1]), len(picture)))
+    across = np.where(whole, 1, np.minimum(np.sqrt(area * shape), 1))
+    down = np.where(whole, 1, np.minimum(np.sqrt(area / shape), 1))
+    boxes = np.zeros((len(picture), 2, 3), np.float32)
+    boxes[:, 0, 0], boxes[:, 1, 1] = np.where(mirrored, -across, across), down
+    boxes[:, 0, 2] = rng.uniform(-1, 1, len(picture)) * (1 - across)
+    boxes[:, 1, 2] = rng.uniform(-1, 1, len(picture)) * (1 - down)
+    return ViewSet(picture, mirrored, first, count, boxes)
+
+
+def cut(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut boxes (k, 2, 3) out of (k, 3, h, w) uint8 pictures; returns (k, 3, size, size) float32 of 0–255."""
+    grid = F.affine_grid(boxes, [len(boxes), 3, size, size], align_corners=False)
+    return F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def recoloured(pixels: Tensor, colour: float, generator: torch.Generator) -> Tensor:
+    """Vary brightness, contrast and saturation of (k, 3, h, w) pixels of 0–255, each factor within 1 ± colour."""
+    drawn = torch.rand(3, len(pixels), 1, 1, 1, generator=generator, device=pixels.device)
+    brightness, contrast, saturation = 1 + colour * (2 * drawn - 1)
+    weights = _constant((0.299, 0.587, 0.114), pixels.device)
+    pixels = (pixels * brightness).clamp(0, 255)
+    mean = (pixels * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    pixels = (mean + (pixels - mean) * contrast).clamp(0, 255)
+    grey = (pixels * weights).sum(1, keepdim=True)
+    return (grey + (pixels - grey) * saturation).clamp(0, 255)
+
+
+def erased(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Grey a random rectangle in a share of (k, 3, h, w) pictures (Zhong 2020, with the mean as filling)."""
+    count, _, height, width = pixels.shape
+    device = pixels.device
+    hit, area, shape, right, low = torch.rand(5, count, 1, 1, 1, generator=generator, device=device)
+    area = ERASED[0] + area * (ERASED[1] - ERASED[0])
+    shape = torch.exp((2 * shape - 1) * math.log(2))
+    across, down = torch.sqrt(area * shape), torch.sqrt(area / shape)
+    left, top = right * (1 - across), low * (1 - down)
+    x = ((torch.arange(width, device=device) + 0.5) / width).view(1, 1, 1, -1)
+    y = ((torch.arange(height, device=device) + 0.5) / height).view(1, 1, -1, 1)
+    inside = (x > left) & (x < left + across) & (y > top) & (y < top + down) & (hit < share)
+    return torch.where(inside, pixels.mean((2, 3), keepdim=True), pixels)
+
+
+def normalised(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    """Turn (k, 3, h, w) pixels of 0–255 into what a tower reads, channels last."""
+    scale = _constant(tuple(1 / (255 * std) for std in preprocess.std), pixels.device)
+    shift = _constant(
+        tuple(-mean / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True)), pixels.device
+    )
+    return torch.addcmul(shift, pixels, scale).contiguous(memory_format=torch.channels_last)
+
+
+@functools.lru_cache(maxsize=16)
+def _constant(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Return a value for each channel, (3, 1, 1); kept, as bringing one to a GPU makes it wait."""
+    return torch.tensor(values, device=device).view(3, 1, 1)

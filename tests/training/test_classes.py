@@ -1,0 +1,105 @@
+"""What the classifier knows: targets that fit pictures, rows that stand in for them, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from clip_italian.data.class_names import imagenet
+from clip_italian.data.sample import ImageRef, Sample
+from clip_italian.errors import BadRecipe, BadRecord, MissingExtra
+from clip_italian.models.dual import DualEncoder
+from clip_italian.models.towers.scratch import BagOfWordsTower, ScratchImageTower
+from clip_italian.training.classes import ClassKnowledge, Labelled
+from clip_italian.training.recipe import Classes
+
+CPU = torch.device("cpu")
+PIZZA = 963
+
+
+@pytest.fixture(scope="module")
+def tower():
+    from clip_italian.models.towers.lite import LiteTower
+
+    try:
+        return LiteTower().load_pretrained().eval()
+    except MissingExtra as missing:
+        pytest.skip(f"needs the extra base: {missing}")
+
+
+class Names:
+    """Texts to fixed random unit vectors, the same text always the same one; keeps what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, texts):
+        self.asked = list(texts)
+        rows = [np.random.default_rng(list(text.encode())).normal(size=16) for text in texts]
+        return F.normalize(torch.tensor(np.array(rows), dtype=torch.float32), dim=1)
+
+
+def model_of(tower):
+    torch.manual_seed(0)
+    return DualEncoder(tower, BagOfWordsTower(width=8, vocabulary=10), dim=16)
+
+
+def loss_of(knowledge, tower, pixels, image, labels=None, names=None):
+    model = model_of(tower)
+    labels = np.full(len(pixels), -1) if labels is None else labels
+    with torch.no_grad():
+        output = tower.body(pixels)
+        rng = np.random.default_rng(0)
+        return float(knowledge(model, pixels, output, image, labels, names or Names(), rng))
+
+
+def test_a_labelled_picture_is_drawn_to_its_class(tower):
+    """The nearer a picture's vector is to the name of its class, the smaller the loss."""
+    knowledge = ClassKnowledge(Classes(weight=1, prototypes=0, keep=0), tower, CPU)
+    pixels, labels, names = torch.randn(2, 3, 96, 96), np.array([PIZZA, PIZZA]), Names()
+    loss_of(knowledge, tower, pixels, F.normalize(torch.randn(2, 16), dim=1), labels, names)
+    vectors = names(names.asked)
+    losses = [loss_of(knowledge, tower, pixels, vectors[[n, n]], labels) for n in (PIZZA, 1)]
+    assert losses[0] < losses[1] - 1
+
+
+def test_only_the_likeliest_classes_are_told_apart(tower):
+    knowledge, names = ClassKnowledge(Classes(names=5), tower, CPU), Names()
+    pixels = torch.randn(2, 3, 96, 96)
+    loss_of(knowledge, tower, pixels, F.normalize(torch.randn(2, 16), dim=1), np.array([PIZZA, -1]), names)
+    assert len(names.asked) == 5
+    assert any(text in imagenet()[PIZZA].texts() for text in names.asked)
+
+
+def test_staying_near_costs_nothing_at_the_start_and_something_later(tower):
+    from clip_italian.models.towers.lite import LiteTower
+
+    settings = Classes(weight=1e-9, prototypes=0, keep=1)
+    pixels, image = torch.randn(2, 3, 96, 96), F.normalize(torch.randn(2, 16), dim=1)
+    assert loss_of(ClassKnowledge(settings, tower, CPU), tower, pixels, image) == pytest.approx(0, abs=1e-5)
+    other = LiteTower().load_pretrained().eval()
+    with torch.no_grad():
+        other.last.weight.mul_(torch.rand(len(other.last.weight), 1))
+    assert loss_of(ClassKnowledge(settings, other, CPU), other, pixels, image) > 0.01
+
+
+def test_rows_of_the_classifier_are_taken_for_their_own_classes(tower):
+    """What stands in for a class's pictures is, to the classifier, surely that class."""
+    knowledge = ClassKnowledge(Classes(), tower, CPU)
+    seen = knowledge._target(knowledge.prototypes * 17, np.full(1000, -1))
+    assert (seen.argmax(1) == torch.arange(1000)).all()
+
+
+def test_a_tower_without_a_classifier_is_refused():
+    with pytest.raises(BadRecipe, match="classifier"):
+        ClassKnowledge(Classes(), ScratchImageTower(width=32, dim=32), CPU)
+
+
+def test_labelled_pictures_get_the_number_of_their_wordnet_id():
+    samples = [Sample(str(i), ImageRef("x.jpg"), label=i) for i in (1, 0)]
+    wnids = [imagenet()[3].wnid, imagenet()[PIZZA].wnid]
+    assert Labelled.of(samples, wnids).classes.tolist() == [PIZZA, 3]
+    with pytest.raises(BadRecord, match="n99999999"):
+        Labelled.of(samples, ["n99999999", wnids[0]])
+    with pytest.raises(BadRecord, match="class 1"):
+        Labelled.of(samples, wnids[:1])
