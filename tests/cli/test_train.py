@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clip_italian.cli.train import register
-from clip_italian.errors import BadRecipe, BadRecord
+from clip_italian.errors import BadModel, BadRecipe, BadRecord
 
 RECIPE = """
 name = "quadri"
@@ -182,6 +182,8 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(data, tmp_path):
         (["--set", "texts.languages={fr=1.0}"], BadRecord, "has no caption in fr"),
         (["--valid", "DATA/train/train.jsonl"], BadRecord, "train: 36 of its 36 pictures are also learned from"),
         (["--valid", "DATA/dev/../dev/dev.jsonl"], BadRecipe, "two --valid sets would both be called 'dev'"),
+        (["--device", "cudaX"], BadRecipe, "--device cudaX: cannot be used here ("),
+        (["--init", "DATA/manca"], BadModel, "model.json is missing"),
         (["--train", "DATA/manca.jsonl"], None, "manca.jsonl: no such file or folder"),
     ],
 )
@@ -196,6 +198,12 @@ def test_missing_arguments_are_the_callers_fault(data, tmp_path):
     assert run("train", "--recipe", data / "ricetta.toml", "--out", tmp_path).exit_code == 2
     result = run(*arguments(data, tmp_path)[:-2])
     assert result.exit_code == 2 and "--out" in result.output
+
+
+def test_labelled_pictures_need_the_list_of_their_classes(data, tmp_path):
+    result = run(*arguments(data, tmp_path / "out", "--labelled", data / "train" / "train.jsonl"))
+    assert result.exit_code == 2 and "--wnids" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_has_an_example():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from toys import BAG, STAGE, Listener, recipe, squares
 
 from clip_italian.data.class_names import imagenet
 from clip_italian.data.sample import ImageRef, Sample
@@ -12,6 +13,7 @@ from clip_italian.models.dual import DualEncoder
 from clip_italian.models.towers.scratch import BagOfWordsTower, ScratchImageTower
 from clip_italian.training.classes import ClassKnowledge, Labelled
 from clip_italian.training.recipe import Classes
+from clip_italian.training.trainer import train
 
 CPU = torch.device("cpu")
 PIZZA = 963
@@ -103,3 +105,39 @@ def test_labelled_pictures_get_the_number_of_their_wordnet_id():
         Labelled.of(samples, ["n99999999", wnids[0]])
     with pytest.raises(BadRecord, match="class 1"):
         Labelled.of(samples, wnids[:1])
+
+
+def lite_recipe(**stage):
+    return recipe(
+        STAGE | {"epochs": 1, "batch": 8} | stage,
+        image_tower={"type": "efficientnet-lite2"},
+        text_tower=BAG,
+        pictures={"size": 64, "resize": "squash"},
+        classes={"names": 5},
+    )
+
+
+def test_a_stage_learns_from_captioned_and_labelled_pictures(tower, tmp_path):
+    """Both kinds take part: with labelled pictures the same two steps end elsewhere than without."""
+    samples = squares(tmp_path / "quadri", 16)
+    valid = {"dev": squares(tmp_path / "dev", 8, seed=1)}
+    shown = [Sample(sample.key, sample.image, label=i % 2) for i, sample in enumerate(squares(tmp_path / "noti", 6))]
+    labelled = Labelled.of(shown, [imagenet()[1].wnid, imagenet()[PIZZA].wnid])
+    losses = []
+    for number, (known, count) in enumerate(((labelled, 4), (None, 0))):
+        out = tmp_path / str(number)
+        outcome = train(lite_recipe(labelled=count), samples, valid, out, labelled=known, reporter=Listener())
+        losses.append(outcome.history[-1]["valid"]["dev"]["loss"])
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "message"),
+    [(4, False, "--labelled"), (7, True, "7 labelled pictures in a step, but there are 6"), (0, True, "no stage")],
+)
+def test_labelled_pictures_are_checked_before_any_work(tmp_path, count, given, message):
+    shown = [Sample(str(i), ImageRef("x.jpg"), label=0) for i in range(6)]
+    labelled = Labelled.of(shown, [imagenet()[1].wnid]) if given else None
+    with pytest.raises(BadRecipe, match=message):
+        train(lite_recipe(labelled=count), [], {}, tmp_path / "out", labelled=labelled, reporter=Listener())
+    assert not (tmp_path / "out").exists()

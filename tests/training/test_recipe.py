@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from toys import HEADS, STAGE, recipe
 
 from clip_italian.errors import BadRecipe
+from clip_italian.training.distil_recipe import read_distil_recipe
 from clip_italian.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -93,6 +94,8 @@ def test_settings_are_changed_one_by_one(written):
         ("image_tower={width=3}", "image_tower.type: is missing"),
         ("image_head={type='linear', hidden=3}", "image_head: a linear head has no hidden"),
         ("text_head={type='mlp', heads=3}", "text_head: a mlp head has no heads"),
+        ("text_head={type='places'}", "text_head.type: places is a head for image towers only; take linear, mlp or"),
+        ("text_head={type='places', blocks=2}", "text_head.type: places is a head for image towers only"),
         ("texts.languages={it=0}", "texts: languages needs one with a weight above 0"),
         ("precision=float16", "precision: Input should be 'float32' or 'bfloat16', not 'float16'"),
     ],
@@ -101,6 +104,12 @@ def test_what_is_wrong_is_said(written, change, message):
     with pytest.raises(BadRecipe, match=re.escape(message)) as caught:
         read_recipe(written, [change])
     assert "pydantic" not in str(caught.value) and "[key]" not in str(caught.value)
+
+
+def test_places_is_a_head_for_image_towers_in_every_kind_of_recipe(written):
+    assert read_recipe(written, ["image_head={type='places', blocks=2}"]).image_head.type == "places"
+    with pytest.raises(BadRecipe, match=r"text_head\.type: places is a head for image towers only"):
+        read_distil_recipe(RECIPES / "small-it.toml", ["text_head={type='places'}"])
 
 
 def test_every_setting_of_a_tower_may_be_given(written):

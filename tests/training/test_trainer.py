@@ -495,3 +495,16 @@ def test_towers_of_an_unknown_kind_are_named(samples, valid, tmp_path):
         train(recipe(image_tower=IMAGE | {"type": "scratch"}), samples, valid, tmp_path, reporter=Listener())
     with pytest.raises(BadModel, match="there is no text tower of type 'bert'; the types are"):
         train(recipe(text_tower={"type": "bert"}), samples, valid, tmp_path, reporter=Listener())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_from_pictures_that_lie_in_its_memory(samples, valid, tmp_path):
+    """The same data, other random changes: both learn, and the model that the GPU leaves opens on a CPU."""
+    settings = recipe(STAGE | {"epochs": 6, "augment": "crop"}, pictures={"size": 32, "resize": "squash"})
+    losses = {}
+    for device in ("cpu", "cuda"):
+        outcome = train(settings, samples, valid, tmp_path / device, device=device, reporter=Listener())
+        losses[device] = [entry["valid"]["dev"]["loss"] for entry in outcome.history]
+        assert clip_italian.load(str(tmp_path / device)).encode_texts(["un quadrato"]).shape == (1, 32)
+    assert losses["cuda"][-1] < losses["cuda"][0]
+    assert abs(losses["cuda"][-1] - losses["cpu"][-1]) < 0.5

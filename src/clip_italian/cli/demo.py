@@ -19,7 +19,7 @@ NEXT = """
 Your own photos:       make demo PHOTOS=folder
                        clip-italian index FOLDER --album photos.db --model models/photos-it
                        clip-italian search "un cane sulla spiaggia" --album photos.db
-Your own captions:     clip-italian train --recipe recipes/photos-it.toml --train mine.jsonl --out runs/mine
+Your own captions:     clip-italian train --recipe recipes/photos-it-laptop.toml --train mine.jsonl --out runs/mine
                        (a line: {"image_path": "foto/1.jpg", "captions": ["Un cane corre sulla spiaggia"]})
 The published model:   clip-italian index FOLDER --album photos.db --model clip-italian/clip-italian   (needs a network)
 """

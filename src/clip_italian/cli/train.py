@@ -65,7 +65,7 @@ def train(
         if out is None or dry_run:
             from ..training.plan import plan
 
-            reporter.plan(plan(settings, samples, note=reporter.note, report=reporter.work))
+            reporter.plan(plan(settings, samples, labelled=known, note=reporter.note, report=reporter.work))
             return
         from ..training.trainer import train as run
 

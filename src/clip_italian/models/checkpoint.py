@@ -1,7 +1,8 @@
 """Our model directory: `model.json` to read, `model.safetensors` with what was learned, `tokenizer.json` where ours.
 
-What a pretrained tower from pip brings and training left alone is not stored: it is read from the package again, so
-that a finished model holds changes and heads only.
+What a pretrained tower from pip holds fixed is not stored: it is read from the package again. A tower with a cut, or
+with low-rank changes, holds what they leave alone; without either it holds nothing, and all of it is stored, even
+where no stage let it learn.
 
 Public names: Checkpoint, save_checkpoint, load_checkpoint, open_directory, learned_tensors, load_learned.
 """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..errors import BadRecipe
-from .recipe import Head, Part, Pictures, Tower, _complaint, _override, _Settings, _tower_faults
+from .recipe import Head, Part, Pictures, TextHead, Tower, _complaint, _override, _Settings, _tower_faults
 
 Kind = Literal["captions", "queries", "phrases", "labels", "lines"]
 
@@ -93,7 +93,7 @@ class DistilRecipe(_Settings):
     image_tower: Tower
     text_tower: Tower
     image_head: Head = Head()
-    text_head: Head = Head()
+    text_head: TextHead = TextHead()
     pictures: Pictures = Pictures(size=160, resize="squash")
     views: Views = Views()
     texts: StudentTexts = StudentTexts()
@@ -161,7 +161,7 @@ def _fault(problem: Any) -> str:
 def _keys(location: tuple[int | str, ...]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "views": Views, "texts": StudentTexts, "loss": Weights, "pictures": Pictures,
-        "image_head": Head, "text_head": Head,
+        "image_head": Head, "text_head": TextHead,
     }  # fmt: skip
     model = tables.get(str(location[0]), DistilRecipe) if len(location) > 1 else DistilRecipe
     return list(model.model_fields)

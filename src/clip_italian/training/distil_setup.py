@@ -29,7 +29,7 @@ from .distil_texts import ClassName, Pieces, gather, tokenised
 from .distil_views import Decoded, decode, draw_views, normalised
 from .feeds import samples_hash
 from .recipe import Recipe
-from .setup import build, learnable
+from .setup import SCRATCH, build, learnable
 from .trainer import Reporter
 from .validation import ValidSet
 
@@ -178,7 +178,12 @@ def _refuse_leaks(learned: Decoded, shown: Mapping[str, Decoded]) -> None:
 
 
 def _start_words(student: Checkpoint) -> None:
-    """Let word vectors start small: in a short run, a rare piece's would else stay what chance made it."""
+    """Let word vectors start small: in a short run, a rare piece's would else stay what chance made it.
+
+    A pretrained tower's stay as they are.
+    """
+    if student.model.text_tower.spec["type"] not in SCRATCH:
+        return
     for module in student.model.text_tower.modules():
         if isinstance(module, torch.nn.Embedding):
             torch.nn.init.normal_(module.weight, std=0.02)

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from ..data.sample import Sample
+from .classes import Labelled
 from .feeds import Report
 from .intake import check_stage, learned_from, open_pictures, usable
 from .recipe import Part, Recipe
 from .setup import build
-from .stage import Inputs, StageTraining
+from .stage import Inputs, StageTraining, check_labelled
 
 TIMED = 3  # steps, after one that warms up
 SPARE = 64  # pictures opened beyond a batch, in case some do not open
@@ -84,6 +85,7 @@ def plan(
     recipe: Recipe,
     samples: Sequence[Sample],
     *,
+    labelled: Labelled | None = None,
     note: Callable[[str], None] = lambda text: None,
     report: Report = lambda what, done, total: None,
 ) -> Plan:
@@ -92,6 +94,7 @@ def plan(
     Nothing is kept. note, report: hear of what takes a while. Raises as `train` does; BadModel says so where a tower's
     source cannot be reached.
     """
+    check_labelled(recipe, labelled)
     samples = usable(recipe, samples, lambda reason: None)
     cold = recipe.model_copy(update={"texts": recipe.texts.model_copy(update={"warm_start": 0})})
     checkpoint = build(cold, [caption.text for sample in samples for caption in sample.captions], note)
@@ -104,7 +107,7 @@ def plan(
             few, _ = open_pictures(chosen[: stage.batch + SPARE], note, lambda what, done, total: None)
             check_stage(few, stage)
             note(f"measuring stage {stage.name}: {1 + TIMED} steps of {stage.batch}")
-            inputs = Inputs(recipe, checkpoint, few[: stage.batch], (), Path(folder), report)
+            inputs = Inputs(recipe, checkpoint, few[: stage.batch], (), Path(folder), report, labelled)
             stages.append(_plan_stage(inputs, number, bias, len(chosen), len(samples)))
     return Plan(recipe.name, len(samples), tuple(stages))
 

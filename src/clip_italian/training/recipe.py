@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from ..errors import BadRecipe
 from ..models.towers import Side, tower_settings, tower_types
@@ -51,10 +51,26 @@ class Head(_Settings):
         return self
 
 
+class TextHead(Head):
+    """A text tower's head; pieces lie on no map, so that there are no places to know."""
+
+    @field_validator("type")
+    @classmethod
+    def _has_no_places(cls, value: str) -> str:
+        if value == "places":
+            raise ValueError("places is a head for image towers only; take linear, mlp or attention")
+        return value
+
+
 class Pictures(_Settings):
-    """How pictures become pixels; mean and std default to the tower's own."""
+    """How pictures become pixels; mean and std default to the tower's own.
+
+    train_size: the size in training, where it is another. Parts cut out of pictures show things larger than whole
+    pictures do, so that a somewhat larger size in use makes up for it (Touvron 2019, FixRes).
+    """
 
     size: int = Field(default=224, ge=32, le=1024)
+    train_size: int | None = Field(default=None, ge=32, le=1024)
     resize: Literal["crop", "squash"] = "crop"
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -155,7 +171,7 @@ class Recipe(_Settings):
     image_tower: Tower
     text_tower: Tower
     image_head: Head = Head()
-    text_head: Head = Head()
+    text_head: TextHead = TextHead()
     pictures: Pictures = Pictures()
     texts: Texts = Texts()
     loss: Loss = Loss()
@@ -287,7 +303,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Recipe
     nested: dict[str, type[BaseModel]] = {
         "image_head": Head,
-        "text_head": Head,
+        "text_head": TextHead,
         "pictures": Pictures,
         "texts": Texts,
         "loss": Loss,

@@ -44,14 +44,19 @@ def build(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None] =
     return Checkpoint(model, tokenizer, _preprocess(recipe), recipe.name, {"recipe": recipe.stored()})
 
 
-def begin_from(model: DualEncoder, directory: Path) -> None:
-    """Take up the weights of a finished model of the same architecture. Raises BadModel, BadRecipe."""
-    start = load_checkpoint(directory).model
+def begin_from(checkpoint: Checkpoint, directory: Path) -> None:
+    """Take up the weights of a finished model of the same architecture and tokenizer. Raises BadModel, BadRecipe."""
+    model, start = checkpoint.model, load_checkpoint(directory)
     for name in ("image_tower", "text_tower"):
-        mine, theirs = (_architecture(getattr(which, name).spec) for which in (model, start))
+        mine, theirs = (_architecture(getattr(which, name).spec) for which in (model, start.model))
         if mine != theirs:
             raise BadRecipe(f"--init {directory}: its {name} is {theirs}, but the recipe's is {mine}")
-    load_learned(model, learned_tensors(start), str(directory))
+    if checkpoint.tokenizer.backend.get_vocab() != start.tokenizer.backend.get_vocab():
+        raise BadRecipe(
+            f"--init {directory}: its tokenizer has other pieces than the one trained on these captions; "
+            "begin anew, or train on the captions that it was trained on"
+        )
+    load_learned(model, learned_tensors(start.model), str(directory))
 
 
 def _architecture(spec: dict[str, Any]) -> dict[str, Any]:
@@ -63,9 +68,10 @@ def check_device(device: str) -> None:
     """Raise BadRecipe when torch cannot compute on `device`."""
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
         raise BadRecipe(
-            f"--device {device}: cannot be used here ({error}); leave it out to train on the CPU"
+            f"--device {device}: cannot be used here ({reason}); leave it out to train on the CPU"
         ) from error
 
 
@@ -111,13 +117,14 @@ def _tower_preprocess(spec: dict[str, Any]) -> Preprocess:
 @torch.no_grad()
 def _try_out(recipe: Recipe, model: DualEncoder) -> None:
     """Read one black picture and one text of full length, so that what does not fit is told before any work is done."""
-    size, length = recipe.pictures.size, recipe.texts.max_length
+    sizes, length = {recipe.pictures.size, recipe.pictures.train_size or recipe.pictures.size}, recipe.texts.max_length
     training = [module for module in model.modules() if module.training]
     model.eval()
-    try:
-        model.encode_images(torch.zeros(1, 3, size, size))
-    except (ValueError, RuntimeError) as error:
-        raise BadRecipe(f"pictures.size: the image tower cannot read {size} × {size} pixels ({error})") from error
+    for size in sizes:
+        try:
+            model.encode_images(torch.zeros(1, 3, size, size))
+        except (ValueError, RuntimeError) as error:
+            raise BadRecipe(f"pictures.size: the image tower cannot read {size} × {size} pixels ({error})") from error
     try:
         model.encode_texts(torch.ones(1, length, dtype=torch.int64), torch.ones(1, length, dtype=torch.bool))
     except (ValueError, RuntimeError, IndexError) as error:

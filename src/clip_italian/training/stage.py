@@ -1,12 +1,12 @@
 """How one stage learns: its parts, what they read, its optimiser, one step, one validation.
 
-Public names: Inputs, StageTraining, check_learning.
+Public names: Inputs, StageTraining, check_labelled, check_learning.
 """
 
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
 from ..models.towers.base import FrozenImage, FrozenText, ImageTower, TextTower, TowerOutput
+from ..preprocess import Preprocess
 from .classes import ClassKnowledge, Labelled
 from .feeds import ImageFeed, Report, TextFeed, Views, check_window, device_of
 from .intake import learned_from
@@ -72,12 +73,18 @@ class StageTraining:
         self.parts = learnable(self.model, self.stage)
         self.image_part, self.text_part = _parts(self.model, self.stage)
         shown = Views(self.stage.augment, self.stage.views, inputs.recipe.seed, self.stage.window)
-        self.images = self._image_feed(inputs.samples, shown)
+        self.images = self._image_feed(inputs.samples, shown, self._train_preprocess())
         self.classes = self._class_knowledge()
         self.labelled = self._labelled_feed(shown.augment != "none") if self.stage.labelled else None
         self.texts = self._text_feed()
         self.validators = [
-            Validator(data, self._image_feed(data.samples, Views()), self.texts, self.image_part, self.text_part)
+            Validator(
+                data,
+                self._image_feed(data.samples, Views(), inputs.checkpoint.preprocess),
+                self.texts,
+                self.image_part,
+                self.text_part,
+            )
             for data in inputs.valid
         ]
         self.optimizer = self._optimizer()
@@ -170,16 +177,20 @@ class StageTraining:
     def _read(self, texts: Sequence[str]) -> Tensor:
         return self.model.project_text(read_texts(self.text_part, self.texts, texts))
 
-    def _image_feed(self, samples: Sequence[Sample], views: Views) -> ImageFeed | ResidentFeed:
+    def _train_preprocess(self) -> Preprocess:
+        own = self.inputs.checkpoint.preprocess
+        return replace(own, size=self.inputs.recipe.pictures.train_size or own.size)
+
+    def _image_feed(self, samples: Sequence[Sample], views: Views, preprocess: Preprocess) -> ImageFeed | ResidentFeed:
         """Keep pictures on a GPU where there is one and they need nothing it cannot do; else read them as they come."""
         if self.device.type != "cpu" and self._fits_resident(views):
-            resident = self._resident(samples)
+            resident = self._resident(samples, preprocess)
             augmented, bfloat16 = views.augment != "none", self.inputs.bfloat16
             return ResidentFeed(resident, self.image_part, augmented=augmented, seed=views.seed, bfloat16=bfloat16)
         return ImageFeed(
             samples,
             self.image_part,
-            self.inputs.checkpoint.preprocess,
+            preprocess,
             views,
             folder=self.inputs.cache,
             workers=self.inputs.recipe.workers,
@@ -193,9 +204,8 @@ class StageTraining:
 
     def _labelled_feed(self, augmented: bool) -> ResidentFeed:
         """Keep labelled pictures in memory wherever the model is: they are many and may be small."""
-        if not self.inputs.labelled or not self.classes:
-            raise BadRecipe(f"stage {self.stage.name!r}: labelled needs pictures (--labelled, --wnids) and [classes]")
-        resident = self._resident(self.inputs.labelled.samples, LABELLED_SIDE)
+        assert self.inputs.labelled
+        resident = self._resident(self.inputs.labelled.samples, self._train_preprocess(), LABELLED_SIDE)
         seed, bfloat16 = self.inputs.recipe.seed, self.inputs.bfloat16
         return ResidentFeed(resident, self.image_part, augmented=augmented, seed=seed, bfloat16=bfloat16)
 
@@ -203,8 +213,8 @@ class StageTraining:
         squashed = self.inputs.checkpoint.preprocess.resize == "squash"
         return squashed and views.augment in ("none", "crop") and not views.kept and not views.window
 
-    def _resident(self, samples: Sequence[Sample], side: int | None = None) -> Resident:
-        known, preprocess = self.inputs.residents, self.inputs.checkpoint.preprocess
+    def _resident(self, samples: Sequence[Sample], preprocess: Preprocess, side: int | None = None) -> Resident:
+        known = self.inputs.residents
         if id(samples) not in known:  # the lists live as long as the inputs
             known[id(samples)] = Resident(samples, preprocess, self.device, self.inputs.report, side=side)
         return known[id(samples)]
@@ -238,6 +248,20 @@ class StageTraining:
             lr = stage.learn.get("scale", max(stage.learn.values()))
             groups.append({"params": [self.bias], "lr": lr, "peak": lr, "weight_decay": 0.0})
         return build_optimizer(stage.optimizer, groups, clipping=stage.clipping, axes=unit_axes(self.model))
+
+
+def check_labelled(recipe: Recipe, labelled: Labelled | None) -> None:
+    """Raise BadRecipe when stages ask for labelled pictures that are not given, or none asks for those that are."""
+    wanting = [stage for stage in recipe.stages if stage.labelled]
+    if labelled and not wanting:
+        raise BadRecipe("--labelled: no stage of this recipe learns from labelled pictures; set stages.0.labelled=128")
+    for stage in wanting:
+        if not labelled or not recipe.classes:
+            raise BadRecipe(f"stage {stage.name!r}: labelled needs pictures (--labelled, --wnids) and [classes]")
+        if stage.labelled > (count := len(labelled.samples)):
+            raise BadRecipe(
+                f"stage {stage.name!r}: {stage.labelled} labelled pictures in a step, but there are {count}"
+            )
 
 
 def check_learning(model: DualEncoder, stage: Stage) -> None:

@@ -26,7 +26,7 @@ from .intake import Intake, check_stage, take_in, usable
 from .logs import Log
 from .recipe import Recipe, Stage
 from .setup import SCRATCH, begin_from, build, check_device
-from .stage import Inputs, StageTraining, check_learning
+from .stage import Inputs, StageTraining, check_labelled, check_learning
 from .state import State, load_state, save_state, stop_requests
 
 SAVE_EVERY = 300.0  # seconds of work that a power cut may cost
@@ -77,11 +77,12 @@ def train(
     saved state whole.
     """
     check_device(device)
+    check_labelled(recipe, labelled)
     with writing(out), lock(out / ".lock", "training"):
         claim(out, resume=resume)
         checkpoint, intake = _prepare(recipe, samples, valid, reporter)
         if init is not None:
-            begin_from(checkpoint.model, init)
+            begin_from(checkpoint, init)
         for reason in intake.skipped[:5]:
             reporter.note(f"skipped: {reason}")
         if intake.skipped:
