@@ -107,6 +107,18 @@ def test_labelled_pictures_get_the_number_of_their_wordnet_id():
         Labelled.of(samples, wnids[:1])
 
 
+def test_a_changed_tower_that_does_not_learn_has_no_untouched_reading(tower):
+    from clip_italian.models.towers.base import FrozenImage
+    from clip_italian.models.towers.lite import LiteTower
+
+    ClassKnowledge(Classes(), FrozenImage(tower, keep_tokens=True), CPU)
+    changed = LiteTower().load_pretrained()
+    with torch.no_grad():
+        changed.last.weight.mul_(1.01)
+    with pytest.raises(BadRecipe, match="untouched"):
+        ClassKnowledge(Classes(), FrozenImage(changed, keep_tokens=True), CPU)
+
+
 def lite_recipe(**stage):
     return recipe(
         STAGE | {"epochs": 1, "batch": 8} | stage,
@@ -121,12 +133,16 @@ def test_a_stage_learns_from_captioned_and_labelled_pictures(tower, tmp_path):
     """Both kinds take part: with labelled pictures the same two steps end elsewhere than without."""
     samples = squares(tmp_path / "quadri", 16)
     valid = {"dev": squares(tmp_path / "dev", 8, seed=1)}
-    shown = [Sample(sample.key, sample.image, label=i % 2) for i, sample in enumerate(squares(tmp_path / "noti", 6))]
+    shown = [
+        Sample(sample.key, sample.image, label=i % 2) for i, sample in enumerate(squares(tmp_path / "noti", 6, seed=2))
+    ]
+    shown[5].image.path.write_bytes(b"no picture")
     labelled = Labelled.of(shown, [imagenet()[1].wnid, imagenet()[PIZZA].wnid])
     losses = []
     for number, (known, count) in enumerate(((labelled, 4), (None, 0))):
         out = tmp_path / str(number)
         outcome = train(lite_recipe(labelled=count), samples, valid, out, labelled=known, reporter=Listener())
+        assert len(outcome.skipped) == (1 if known else 0), "a labelled picture that does not open is counted"
         losses.append(outcome.history[-1]["valid"]["dev"]["loss"])
     assert losses[0] != losses[1]
 
@@ -141,3 +157,15 @@ def test_labelled_pictures_are_checked_before_any_work(tmp_path, count, given, m
     with pytest.raises(BadRecipe, match=message):
         train(lite_recipe(labelled=count), [], {}, tmp_path / "out", labelled=labelled, reporter=Listener())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_validation_picture_among_the_labelled_is_refused(tower, tmp_path):
+    samples, dev = squares(tmp_path / "quadri", 16), squares(tmp_path / "dev", 8, seed=1)
+    labelled = Labelled.of([Sample(s.key, s.image, label=0) for s in dev[:4]], [imagenet()[1].wnid])
+    with pytest.raises(BadRecord, match="4 of its 8 pictures are also learned from"):
+        train(lite_recipe(labelled=2), samples, {"dev": dev}, tmp_path / "out", labelled=labelled, reporter=Listener())
+
+
+def test_classes_need_the_tower_that_has_a_classifier():
+    with pytest.raises(ValueError, match="efficientnet-lite2 brings a classifier"):
+        recipe(classes={"names": 5})

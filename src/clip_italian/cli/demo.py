@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .reporting import ConsoleReporter
 
 MODEL = "models/photos-it"
-SCENES = 12_000
+SCENES = 9_000
 NEXT = """
 Your own photos:       make demo PHOTOS=folder
                        clip-italian index FOLDER --album photos.db --model models/photos-it
@@ -37,7 +37,7 @@ def demo(
     ] = None,
     model: Annotated[str, typer.Option(help="the model for your own photos: a directory or hub id")] = MODEL,
     scenes: Annotated[
-        int, typer.Option(help="scenes to learn from: 12000 take five minutes on two cores, 60000 half an hour", min=64)
+        int, typer.Option(help="scenes to learn from: 9000 take five minutes on two cores, 60000 half an hour", min=64)
     ] = SCENES,
     set_: Annotated[list[str] | None, typer.Option("--set", help="change a setting of the recipe")] = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """`clip-italian distil`: from a model, photos and texts to a small model that answers alike."""
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,10 +39,12 @@ def distil(
 ) -> None:
     """Distil a small model from a larger one.
 
-    Example: clip-italian distil --recipe recipes/small-it.toml --teacher models/base --train foto/train.jsonl
-    --valid foto/dev.jsonl --out runs/small
+    Example: clip-italian distil --recipe recipes/small-it.toml --teacher models/photos-it
+    --train foto/train.jsonl --valid foto/dev.jsonl --out runs/small
     """
     begun = time.monotonic()
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise typer.BadParameter("leaves no time to learn; give a number above 0", param_hint="--minutes")
     from ..training.distil_recipe import read_distil_recipe
     from ..training.distillation import distil as run
     from .reporting import ConsoleReporter
@@ -73,9 +76,10 @@ def distil(
 def _read(
     train: list[Path], valid: list[Path], texts: list[str], labels: str | None, reporter: "ConsoleReporter"
 ) -> "Data":
+    from ..data.class_names import imagenet, read_class_names
     from ..data.readers import read, read_all
     from ..training.distil_setup import Data
-    from ..training.distil_texts import read_class_names, read_lines
+    from ..training.distil_texts import read_lines
     from .train import _name
 
     skipped: list[str] = []
@@ -83,4 +87,7 @@ def _read(
     sets = {_name(path): read(path, on_skip=skipped.append) for path in valid}
     for reason in skipped[:5]:
         reporter.note(f"skipped: {reason}")
-    return Data(samples, sets, [read_lines(source) for source in texts], read_class_names(labels) if labels else [])
+    if skipped:
+        reporter.note(f"{len(skipped)} records skipped")
+    names = (imagenet() if labels == "imagenet" else read_class_names(Path(labels))) if labels else ()
+    return Data(samples, sets, [read_lines(source) for source in texts], names)

@@ -59,7 +59,9 @@ def train(
     settings = read_recipe(recipe, set_ or [])
     reporter = ConsoleReporter()
     samples, sets = _read(settings, train, valid or [], images, reporter)
-    known = _read_labelled(labelled, wnids) if labelled else None
+    if wnids and not labelled:
+        raise typer.BadParameter("has no pictures to go with: name them with --labelled", param_hint="--wnids")
+    known = _read_labelled(labelled, wnids, reporter) if labelled else None
     reporter.settings(settings.stored())
     with reporter:
         if out is None or dry_run:
@@ -81,13 +83,22 @@ def train(
     reporter.note(f"best {settings.select} {outcome.best:.4f}; the model is in {out}, its curve in {draw_curve(out)}")
 
 
-def _read_labelled(paths: list[Path], wnids: Path | None) -> "Labelled":
+def _read_labelled(paths: list[Path], wnids: Path | None, reporter: "ConsoleReporter") -> "Labelled":
     from ..data.readers import read_all
     from ..training.classes import Labelled
 
     if wnids is None:
         raise typer.BadParameter("is missing: it says which class each number of --labelled is", param_hint="--wnids")
-    return Labelled.of(read_all(paths), wnids.read_text("utf-8").split())
+    try:
+        ids = wnids.read_text("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise BadRecipe(
+            f"{wnids}: not a text of WordNet ids (place {error.start + 1}); one a line, such as n02124075"
+        ) from error
+    skipped: list[str] = []
+    samples = read_all(paths, on_skip=skipped.append)
+    _tell_skipped(skipped, reporter)
+    return Labelled.of(samples, ids)
 
 
 def _read(
@@ -102,14 +113,18 @@ def _read(
     skipped: list[str] = []
     samples = read_all(train, images=images, on_skip=skipped.append)
     sets = {_name(path): read(path, images=images, on_skip=skipped.append) for path in valid}
-    for reason in skipped[:5]:
-        reporter.note(f"skipped: {reason}")
-    if skipped:
-        reporter.note(f"{len(skipped)} records skipped")
+    _tell_skipped(skipped, reporter)
     if not valid:
         samples, kept = split(samples, valid=settings.valid_share, seed=settings.seed, by_content=True)
         sets = {"valid": kept}
     return samples, sets
+
+
+def _tell_skipped(skipped: list[str], reporter: "ConsoleReporter") -> None:
+    for reason in skipped[:5]:
+        reporter.note(f"skipped: {reason}")
+    if skipped:
+        reporter.note(f"{len(skipped)} records skipped")
 
 
 def _name(path: Path) -> str:

@@ -44,9 +44,18 @@ class Labelled:
         known = [numbers[wnids[sample.label]] for sample in samples if sample.label is not None]
         return cls(samples, np.array(known))
 
+    def only(self, samples: Sequence[Sample]) -> "Labelled":
+        """Keep these of its samples, in their order."""
+        known = {sample.key: number for sample, number in zip(self.samples, self.classes, strict=True)}
+        return Labelled(samples, np.array([known[sample.key] for sample in samples], np.int64))
+
 
 class ClassKnowledge:
-    """Adds to a stage's loss what the untouched classifier knows. Raises BadRecipe when the tower has no classifier."""
+    """Adds to a stage's loss what the untouched classifier knows.
+
+    part: what runs in each step. Raises BadRecipe when the tower has no classifier or when only a changed tower's
+    reading is at hand.
+    """
 
     def __init__(self, settings: Classes, part: ImageTower, device: torch.device) -> None:
         tower = part.tower if isinstance(part, FrozenImage) else part
@@ -61,7 +70,16 @@ class ClassKnowledge:
         self.weight, self.bias = weight.to(device), bias.to(device)
         rows = (weight - weight.mean(0)).clamp(min=0)  # close to the mean reading of a class's pictures: cosine 0.6
         self.prototypes = F.normalize(rows, dim=1).to(device)
+        if self.frozen and not self._is_untouched(tower):
+            raise BadRecipe(
+                "classes: the image tower neither learns in this stage nor is it the untouched one, so that nothing is "
+                "left of what its classifier reads; let image_tower learn, if only at a rate of 1e-9"
+            )
         self.names: tuple[ClassName, ...] = imagenet()
+
+    def _is_untouched(self, tower: ImageTower) -> bool:
+        mine, theirs = self.teacher.state_dict(), tower.state_dict()
+        return all(torch.equal(mine[name], theirs[name]) for name in mine)
 
     def texts(self) -> set[str]:
         """Return every text that `__call__` may ask for."""

@@ -6,12 +6,12 @@ Public names: DistilRecipe, Views, StudentTexts, Weights, read_distil_recipe.
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..errors import BadRecipe
-from .recipe import Head, Part, Pictures, TextHead, Tower, _complaint, _override, _Settings, _tower_faults
+from .recipe import Head, Part, Pictures, TextHead, Tower, _fault, _override, _Settings, _tower_faults
 
 Kind = Literal["captions", "queries", "phrases", "labels", "lines"]
 
@@ -115,6 +115,13 @@ class DistilRecipe(_Settings):
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     weights: Literal["float32", "float16"] = "float16"
 
+    @field_validator("pictures")
+    @classmethod
+    def _one_size(cls, value: Pictures) -> Pictures:
+        if value.train_size is not None:
+            raise ValueError("train_size is for `train`; a student learns at the size of its use, so leave it out")
+        return value
+
     @model_validator(mode="after")
     def _room_for_texts(self) -> "DistilRecipe":
         if self.texts.batch < self.batch * self.texts.per_photo:
@@ -145,23 +152,18 @@ def read_distil_recipe(path: Path, overrides: Iterable[str] = ()) -> DistilRecip
     try:
         recipe = DistilRecipe.model_validate(values)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {'; '.join(map(_fault, error.errors()))}") from error
+        raise BadRecipe(f"{path}: {'; '.join(_fault(one, known=_keys(one['loc'])) for one in error.errors())}") from error
     if faults := [*_tower_faults("image", recipe.image_tower), *_tower_faults("text", recipe.text_tower)]:
         raise BadRecipe(f"{path}: {'; '.join(faults)}")
     return recipe
 
 
-def _fault(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "recipe"
-    if problem["type"] == "extra_forbidden":
-        return f"{where} is not a setting; the keys there are {', '.join(_keys(problem['loc']))}"
-    return f"{where}: {_complaint(problem)}"
-
-
 def _keys(location: tuple[int | str, ...]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "views": Views, "texts": StudentTexts, "loss": Weights, "pictures": Pictures,
-        "image_head": Head, "text_head": TextHead,
-    }  # fmt: skip
-    model = tables.get(str(location[0]), DistilRecipe) if len(location) > 1 else DistilRecipe
-    return list(model.model_fields)
+    """Return the keys that may stand where a wrong one does; none where no table is."""
+    kind: Any = DistilRecipe
+    for part in location[: -2 if location[-1:] == ("[key]",) else -1]:
+        fields = getattr(kind, "model_fields", {})
+        kind = fields[part].annotation if part in fields else None
+    if hasattr(kind, "model_fields"):
+        return list(kind.model_fields)
+    return [str(key) for key in get_args(next(iter(get_args(kind)), None))]  # of dict[Literal[...], float]

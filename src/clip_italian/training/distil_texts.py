@@ -1,32 +1,28 @@
 """What a student reads: captions, queries, phrases cut out of them, class names in sentences, lines of text files.
 
-Public names: ClassName, read_class_names, read_lines, TextPool, gather, Pieces, tokenised.
+Public names: read_lines, TextPool, gather, Pieces, tokenised.
 """
 
 import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.captions import swap_left_right
+from ..data.class_names import ClassName
 from ..data.sample import Sample
-from ..errors import BadLabels, BadRecord
-from ..italian import TEMPLATES, Gender, indefinite
+from ..errors import BadRecord
 from ..models.tokenizer import Tokenizer
 from .distil_recipe import Kind, StudentTexts
 from .feeds import Report
 
 LONGEST = 20  # words of a line; longer ones say nothing that a picture shows
 CHUNK = 8192
-PROTOTYPE = 6  # leading templates whose mean stands for a class
-_WNID = re.compile(r"n\d{8}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?")
 _FUNCTION = frozenset(
     """a ad agli ai al all' alla alle allo an and are at by c'è che col con d' da dagli dai dal dall' dalla dalle degli
@@ -34,50 +30,6 @@ _FUNCTION = frozenset(
     nei nel nell' nella nelle o of on or per si some sono su sua sui sul sull' sulla sulle suo that the their there to
     tra un un' una uno while with è""".split()  # noqa: SIM905 (a page of quotes says no more)
 )
-
-
-@dataclass(frozen=True)
-class ClassName:
-    """A class: its WordNet id, and its names, the first one that stands for it.
-
-    names: (gender and number, name); an article is put before singulars, "m", "ms", "f" or "fs".
-    """
-
-    wnid: str
-    names: tuple[tuple[str, str], ...]
-
-    def sentences(self) -> list[str]:
-        """Return each name bare, and in every template."""
-        found = [name for _, name in self.names]
-        return found + [template.format(_phrase(*one)) for one in self.names for template in TEMPLATES]
-
-    def prototype(self) -> list[str]:
-        """Return the sentences whose mean vector stands for the class."""
-        first = self.names[0]
-        return [first[1], *(template.format(_phrase(*first)) for template in TEMPLATES[:PROTOTYPE])]
-
-
-def read_class_names(source: str) -> list[ClassName]:
-    """Read a table: WordNet id, gender and number (ms, fs, mp, fp), name, other names with "|" between.
-
-    "imagenet" is this package's own table. An other name may have its own gender and number, "fs:tinca"; else it
-    has the first one's. A header may stand first. Raises BadLabels with the line.
-    """
-    own = resources.files("clip_italian.data").joinpath("labels", "imagenet.tsv")
-    lines = own.read_text("utf-8").splitlines() if source == "imagenet" else _text(Path(source))
-    names = []
-    for number, line in enumerate(lines, 1):
-        parts = [part.strip() for part in line.split("\t")]
-        if not line.strip() or (number == 1 and not _WNID.fullmatch(parts[0])):
-            continue
-        if not _WNID.fullmatch(parts[0]) or len(parts) < 3 or not parts[2]:
-            raise BadLabels(f"{source}, line {number}: write a WordNet id, ms, fs, mp or fp, and a name, tabs between")
-        others = [other.rpartition(":") for other in parts[3].split("|")] if len(parts) > 3 else []
-        more = [((code or parts[1]).strip(), name.strip()) for code, _, name in others if name.strip()]
-        names.append(ClassName(parts[0], ((parts[1], parts[2]), *more)))
-    if not names:
-        raise BadLabels(f"{source}: no class names in it")
-    return names
 
 
 def read_lines(source: str) -> list[str]:
@@ -105,8 +57,8 @@ class TextPool:
     """All distinct texts, and where the kinds and the pictures' own lie among them.
 
     kinds: places in `texts` of each kind. own: (2, n, most) int64, places of each picture's texts, plain and mirrored;
-    weight: (n, most) float64, how often each is drawn, 0 where there is none. prototypes: places of each class's
-    sentences.
+    weight: (n, most) float64, how often each is drawn, 0 where there is none. prototypes: places of the texts
+    around each class's first name.
     """
 
     texts: list[str]
@@ -163,10 +115,10 @@ def gather(
         spoken += [(caption.text, caption.language) for caption in sample.captions]
     if not any(own):
         raise BadRecord(f"no picture has a caption in {', '.join(settings.languages)}: nothing to learn to read from")
-    prototypes = [[add("labels", sentence) for sentence in one.prototype()] for one in classes]
+    prototypes = [[add("labels", text) for text in one.form.texts()] for one in classes]
     for one in classes:
-        for sentence in one.sentences():
-            add("labels", sentence)
+        for text in sorted(one.texts()):  # a set's own order differs from run to run
+            add("labels", text)
     free = max(0, settings.most - len(places))
     extra: list[tuple[Kind, str]] = [("phrases", text) for text in sorted(set(_phrases(spoken, settings, rng)))]
     for source in lines:
@@ -209,10 +161,6 @@ def tokenised(texts: Sequence[str], tokenizer: Tokenizer, device: torch.device, 
         counts[start : start + len(found)] = mask.sum(1).numpy()
         report("reading texts", start + len(found), len(texts))
     return Pieces(ids[:, : int(counts.max())].contiguous().to(device), torch.from_numpy(counts).to(device), counts)
-
-
-def _phrase(code: str, name: str) -> str:
-    return indefinite(name, cast(Gender, code[0])) if code in ("m", "ms", "f", "fs") else name
 
 
 def _weighted(sample: Sample, settings: StudentTexts) -> list[tuple[Kind, str, float]]:

@@ -3,7 +3,7 @@
 Pictures are kept decoded on the device; a view is a box in one and whether it is mirrored, so that storing what the
 teacher says of it costs a vector. Source: Vasu 2024, MobileCLIP, section 4 (reinforced data sets).
 
-Public names: Decoded, decode, ViewSet, draw_views, cut, recoloured, erased, normalised.
+Public names: Decoded, decode, ViewSet, draw_views, draw_boxes, cut, recoloured, blended, erased, normalised.
 """
 
 import functools
@@ -28,6 +28,7 @@ from .feeds import Report
 
 CHUNK = 512
 ERASED = (0.02, 0.1)  # share of a picture that is greyed
+WHOLE = ((1, 0, 0), (0, 1, 0))  # the box of a whole picture
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,27 @@ def draw_views(samples: Sequence[Sample], views: Views, rng: np.random.Generator
     whole[first] = True
     may = np.array([mirrorable(sample) for sample in samples], bool)[picture]
     mirrored = (rng.random(len(picture)) < 0.5) & may & ~whole
-    area = rng.uniform(*views.area, len(picture))
-    shape = np.exp(rng.uniform(math.log(views.ratio[0]), math.log(views.ratio[1]), len(picture)))
-    across = np.where(whole, 1, np.minimum(np.sqrt(area * shape), 1))
-    down = np.where(whole, 1, np.minimum(np.sqrt(area / shape), 1))
-    boxes = np.zeros((len(picture), 2, 3), np.float32)
-    boxes[:, 0, 0], boxes[:, 1, 1] = np.where(mirrored, -across, across), down
-    boxes[:, 0, 2] = rng.uniform(-1, 1, len(picture)) * (1 - across)
-    boxes[:, 1, 2] = rng.uniform(-1, 1, len(picture)) * (1 - down)
+    boxes = draw_boxes(mirrored, views.area, views.ratio, rng)
+    boxes[first] = WHOLE
     return ViewSet(picture, mirrored, first, count, boxes)
+
+
+def draw_boxes(
+    mirrored: np.ndarray, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a part of a square for each of (k,) bool `mirrored`; returns (k, 2, 3) float32, as ViewSet's boxes.
+
+    area, ratio: ranges of a part's share of the square, and of its width to height.
+    """
+    count = len(mirrored)
+    share = rng.uniform(*area, count)
+    shape = np.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1]), count))
+    across, down = np.minimum(np.sqrt(share * shape), 1), np.minimum(np.sqrt(share / shape), 1)
+    boxes = np.zeros((count, 2, 3), np.float32)
+    boxes[:, 0, 0], boxes[:, 1, 1] = np.where(mirrored, -across, across), down
+    boxes[:, 0, 2] = rng.uniform(-1, 1, count) * (1 - across)
+    boxes[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - down)
+    return boxes
 
 
 def cut(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -121,7 +134,15 @@ def cut(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
 def recoloured(pixels: Tensor, colour: float, generator: torch.Generator) -> Tensor:
     """Vary brightness, contrast and saturation of (k, 3, h, w) pixels of 0–255, each factor within 1 ± colour."""
     drawn = torch.rand(3, len(pixels), 1, 1, 1, generator=generator, device=pixels.device)
-    brightness, contrast, saturation = 1 + colour * (2 * drawn - 1)
+    return blended(pixels, 1 + colour * (2 * drawn - 1))
+
+
+def blended(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Blend (k, 3, h, w) pixels of 0–255 with black, with their mean grey and with their own grey picture.
+
+    factors: (3, k, 1, 1, 1), of brightness, contrast and saturation; 1 leaves as it is.
+    """
+    brightness, contrast, saturation = factors
     weights = _constant((0.299, 0.587, 0.114), pixels.device)
     pixels = (pixels * brightness).clamp(0, 255)
     mean = (pixels * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)

@@ -61,6 +61,8 @@ def distil(
     is set by their measured rate. The first ^C ends the step, saves the state and raises KeyboardInterrupt. Raises
     BadRecipe, BadRecord, BadModel, MissingExtra, Busy, CannotWrite.
     """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise BadRecipe(f"--minutes {minutes:g}: leaves no time to learn; give a number above 0")
     start = time.monotonic() if begun is None else begun
     deadline, until = (start + 60 * minutes, start + 60 * minutes * TEACHING) if minutes is not None else (None, None)
     check_device(device)

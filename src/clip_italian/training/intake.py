@@ -14,6 +14,7 @@ import numpy as np
 from ..data.sample import Sample
 from ..errors import BadRecipe, BadRecord, CorruptImage
 from ..images import open_image
+from .classes import Labelled
 from .feeds import Report
 from .recipe import Recipe, Stage
 from .validation import ValidSet
@@ -23,14 +24,24 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Intake:
-    """What is left to learn from and to validate on; skipped: why the rest was left out, one line a picture."""
+    """What is left to learn from and to validate on.
+
+    skipped: why the rest was left out, one line a picture. labelled: pictures of known classes, where there are any.
+    """
 
     samples: list[Sample]
     valid: list[ValidSet]
     skipped: list[str]
+    labelled: Labelled | None = None
 
 
-def take_in(recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Sequence[Sample]], report: Report) -> Intake:
+def take_in(
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    valid: Mapping[str, Sequence[Sample]],
+    report: Report,
+    labelled: Labelled | None = None,
+) -> Intake:
     """Open every picture once and keep what the recipe can use.
 
     report: hears of the progress. Raises BadRecord when nothing is left or when a validation picture, told by its
@@ -42,6 +53,10 @@ def take_in(recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Seque
     for stage in recipe.stages:
         check_stage(learned, stage)
     origin = {digests[sample.key]: sample.key for sample in learned}
+    if labelled:
+        known, marks = open_pictures(labelled.samples, skipped.append, report)
+        labelled = labelled.only(known)
+        origin |= {digest: key for key, digest in marks.items()}
     sets = []
     for name, part in valid.items():
         reasons: list[str] = []
@@ -49,7 +64,7 @@ def take_in(recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Seque
         skipped += [f"{name}: {reason}" for reason in reasons]
         _refuse_leaks(name, hashes, origin)
         sets.append(ValidSet.of(name, shown, validated_language(recipe)))
-    return Intake(learned, sets, skipped)
+    return Intake(learned, sets, skipped, labelled)
 
 
 def open_pictures(

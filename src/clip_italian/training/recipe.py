@@ -184,6 +184,15 @@ class Recipe(_Settings):
     workers: int = Field(default=2, ge=0)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _classes_need_a_classifier(self) -> "Recipe":
+        tower = self.image_tower
+        if self.classes and (tower.type != "efficientnet-lite2" or (tower.model_extra or {}).get("end")):
+            raise ValueError(
+                "classes: only the whole image tower efficientnet-lite2 brings a classifier; leave them out"
+            )
+        return self
+
     def stored(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, unset ones left out."""
         return self.model_dump(mode="json", exclude_none=True)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..data.captions import mirrorable
 from ..data.sample import Sample
 from ..data.seeded import generator
+from ..errors import BadRecipe
 from ..images import open_image
 from ..models.towers.base import ImageTower
 from ..preprocess import Preprocess
@@ -45,7 +46,14 @@ class Resident:
         preprocess = replace(preprocess, size=side)
         self.keys = [sample.key for sample in samples]
         self.mirrorable = np.array([mirrorable(sample) for sample in samples], bool)
-        self.pixels = torch.empty(len(samples), 3, side, side, dtype=torch.uint8, device=device)
+        try:
+            self.pixels = torch.empty(len(samples), 3, side, side, dtype=torch.uint8, device=device)
+        except torch.OutOfMemoryError as error:
+            need = len(samples) * 3 * side * side / 1e9
+            raise BadRecipe(
+                f"--device {device}: {len(samples)} pictures of {side} pixels need {need:.1f} GB there; "
+                "set a smaller pictures.train_size, learn from fewer pictures, or leave --device out"
+            ) from error
         self.mean, self.std = (
             torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocess.mean, preprocess.std)
         )

@@ -258,6 +258,10 @@ def check_labelled(recipe: Recipe, labelled: Labelled | None) -> None:
     for stage in wanting:
         if not labelled or not recipe.classes:
             raise BadRecipe(f"stage {stage.name!r}: labelled needs pictures (--labelled, --wnids) and [classes]")
+        if stage.window:
+            raise BadRecipe(
+                f"stage {stage.name!r}: a step with a window has no room for labelled pictures; use one only"
+            )
         if stage.labelled > (count := len(labelled.samples)):
             raise BadRecipe(
                 f"stage {stage.name!r}: {stage.labelled} labelled pictures in a step, but there are {count}"

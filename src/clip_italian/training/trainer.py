@@ -80,20 +80,24 @@ def train(
     check_labelled(recipe, labelled)
     with writing(out), lock(out / ".lock", "training"):
         claim(out, resume=resume)
-        checkpoint, intake = _prepare(recipe, samples, valid, reporter)
+        checkpoint, intake = _prepare(recipe, samples, valid, labelled, reporter)
         if init is not None:
             begin_from(checkpoint, init)
         for reason in intake.skipped[:5]:
             reporter.note(f"skipped: {reason}")
         if intake.skipped:
             reporter.note(f"{len(intake.skipped)} pictures skipped, {len(intake.samples)} used")
-        run = _Run(recipe, checkpoint, intake, labelled, out, device, reporter)
+        run = _Run(recipe, checkpoint, intake, out, device, reporter)
         run.begin(resume)
         return Outcome(run.finish(), run.state.history, intake.skipped)
 
 
 def _prepare(
-    recipe: Recipe, samples: Sequence[Sample], valid: Mapping[str, Sequence[Sample]], reporter: Reporter
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    valid: Mapping[str, Sequence[Sample]],
+    labelled: Labelled | None,
+    reporter: Reporter,
 ) -> tuple[Checkpoint, Intake]:
     """Build the model, then open the pictures, which may take minutes: a wrong setting is told of before."""
     hoped = usable(recipe, samples, lambda reason: None)
@@ -102,7 +106,8 @@ def _prepare(
     checkpoint = build(recipe, _captions(hoped), reporter.note)
     for stage in recipe.stages:
         check_learning(checkpoint.model, stage)
-    intake = take_in(recipe, samples, valid, reporter.work)
+    intake = take_in(recipe, samples, valid, reporter.work, labelled)
+    check_labelled(recipe, intake.labelled)
     if recipe.text_tower.type in SCRATCH and _captions(intake.samples) != _captions(hoped):
         checkpoint = build(recipe, _captions(intake.samples), reporter.note)  # its tokenizer is made of what is used
     return checkpoint, intake
@@ -116,15 +121,15 @@ class _Run:
         recipe: Recipe,
         checkpoint: Checkpoint,
         intake: Intake,
-        labelled: Labelled | None,
         out: Path,
         device: str,
         reporter: Reporter,
     ) -> None:
         self.checkpoint, self.model = checkpoint, checkpoint.model.to(device)
+        labelled = intake.labelled
         self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work, labelled)
         self.recipe, self.out, self.reporter = recipe, out, reporter
-        known = [samples_hash(labelled.samples).encode()] if labelled else []
+        known = [samples_hash(labelled.samples).encode(), labelled.classes.tobytes()] if labelled else []
         self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode(), *known])
         self.state = State(self.identity)
         self.bias = nn.Parameter(torch.tensor(recipe.loss.bias, device=device))
