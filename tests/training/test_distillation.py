@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,10 @@ from PIL import Image
 from torch.nn import functional as F
 from toys import IMAGE, Listener, recipe, squares
 
+from clip_italian.data.class_names import imagenet
 from clip_italian.data.sample import Caption, ImageRef, Sample
 from clip_italian.encoder import load
-from clip_italian.errors import BadLabels, BadRecipe, BadRecord
+from clip_italian.errors import BadRecipe, BadRecord
 from clip_italian.evaluation.metrics import mrr_at_k, ranks_from_vectors
 from clip_italian.models.checkpoint import load_checkpoint, save_checkpoint
 from clip_italian.models.towers.mobile import Depthwise, MobileImageTower
@@ -25,7 +27,7 @@ from clip_italian.training.distil_layout import choose_layout
 from clip_italian.training.distil_recipe import DistilRecipe, StudentTexts, Views, read_distil_recipe
 from clip_italian.training.distil_setup import Data, _ordinary
 from clip_italian.training.distil_student import Lessons, Student
-from clip_italian.training.distil_texts import Pieces, gather, read_class_names, read_lines, tokenised
+from clip_italian.training.distil_texts import Pieces, gather, read_lines, tokenised
 from clip_italian.training.distil_views import cut, decode, draw_views, erased, normalised, recoloured
 from clip_italian.training.distillation import distil
 from clip_italian.training.setup import build, learnable
@@ -128,6 +130,24 @@ def test_answers_of_another_question_are_not_used(teacher, data, tmp_path, monke
     assert asked
 
 
+def test_a_run_does_not_go_on_with_other_validation_sets_but_keeps_the_answers(teacher, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("clip_italian.training.distillation.READ_EVERY", 1)
+    with pytest.raises(KeyboardInterrupt):
+        distil(student(), teacher, data, tmp_path, reporter=Listener(stop_at(2)))
+    monkeypatch.setattr(distil_teacher, "_asked", None)
+    fewer, renamed = {"prova": data.valid["prova"][:-1]}, {"altra": data.valid["prova"]}
+    for valid in (fewer, renamed):
+        with pytest.raises(BadRecipe, match="begun with another recipe or other data"):
+            distil(student(), teacher, replace(data, valid=valid), tmp_path, resume=True, reporter=Listener())
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_minutes_that_leave_no_time_are_refused(teacher, data, tmp_path, minutes):
+    with pytest.raises(BadRecipe, match=r"--minutes .*: give a number above 0"):
+        distil(student(), teacher, data, tmp_path / "a", minutes=minutes, reporter=Listener())
+    assert not (tmp_path / "a").exists()
+
+
 def test_minutes_set_the_number_of_steps(teacher, data, tmp_path, monkeypatch):
     monkeypatch.setattr("clip_italian.training.distillation.SPARE", 0.0)
     listener = Listener()
@@ -196,8 +216,7 @@ def test_a_teacher_is_asked_about_each_view_and_stops_after_first_ones_when_time
 
 
 def test_classes_need_the_teachers_classifier(teacher, data, tmp_path):
-    (tmp_path / "classi.tsv").write_text("n01440764\tf\ttinca\n")
-    named = Data(data.samples, data.valid, [], read_class_names(str(tmp_path / "classi.tsv")))
+    named = Data(data.samples, data.valid, [], imagenet())
     with pytest.raises(BadRecipe, match="efficientnet-lite2; the teacher has another"):
         distil(student(), teacher, named, tmp_path / "a", reporter=Listener())
 
@@ -212,6 +231,7 @@ def test_the_first_view_is_the_whole_picture_and_captions_may_forbid_mirrors():
     assert views.count.tolist() == [5, 3, 5] * 20 and len(views.picture) == 260
     whole = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     assert all((views.boxes[row] == whole).all() for row in views.first)
+    assert not views.mirrored[views.first].any() and (views.boxes[views.mirrored][:, 0, 0] < 0).all()
     forbidden = np.isin(views.picture % 3, [2])
     assert not views.mirrored[forbidden].any() and 0.2 < views.mirrored[~forbidden].mean() < 0.5
     area = np.abs(views.boxes[:, 0, 0] * views.boxes[:, 1, 1])
@@ -290,21 +310,16 @@ def test_no_caption_in_the_languages_is_refused():
         gather(pictures([["un cane"]]), StudentTexts(languages={"de": 1.0}), [], [], np.random.default_rng(0))
 
 
-def test_class_names_take_their_articles(tmp_path):
-    path = tmp_path / "classi.tsv"
-    path.write_text(
-        "wnid\tgender\tname\tothers\nn01440764\tfs\ttinca\taltra tinca|ms:tinco\nn01443537\tmp\tpesci rossi\n"
-    )
-    first, second = read_class_names(str(path))
-    assert first.names == (("fs", "tinca"), ("fs", "altra tinca"), ("ms", "tinco"))
-    assert {"tinca", "una tinca", "una foto di una tinca"} <= set(first.sentences())
-    assert {"una foto di un'altra tinca", "un tinco"} <= set(
-        first.sentences()
-    ) and "una foto di pesci rossi" in second.sentences()
-    path.write_text("n01440764\tf\ttinca\nsenza\tf\tnome\n")
-    assert len(read_class_names("imagenet")) == 1000
-    with pytest.raises(BadLabels, match="line 2"):
-        read_class_names(str(path))
+def test_class_names_stand_in_all_their_texts_and_in_the_same_order_always():
+    classes = imagenet()[:3]
+    pool = gather(pictures([["un cane"]]), StudentTexts(phrases=0), [], classes, np.random.default_rng(0))
+    assert {pool.texts[place] for place in pool.kinds["labels"]} == set().union(*(one.texts() for one in classes))
+    for one, places in zip(classes, pool.prototypes, strict=True):
+        assert [pool.texts[place] for place in places] == one.form.texts()
+    drawn = [place for one in pool.prototypes for place in one]
+    others = [text for text in pool.texts[max(drawn) + 1 :] if text]
+    expected = [text for one in classes for text in sorted(one.texts() - set(one.form.texts()))]
+    assert others == expected and len(expected) > 5
 
 
 def test_lines_come_from_texts_and_columns(tmp_path):
@@ -322,7 +337,14 @@ def test_recipes_are_checked(tmp_path):
     assert read_distil_recipe(path).image_tower.type == "mobile-image"
     assert read_distil_recipe(path, ["loss.rows=2"]).loss.rows == 2
     for override, message in (
-        ("loss.row=1", "loss.row is not a setting; the keys there are image, text, rows"),
+        ("loss.row=1", r"loss.row is not a setting; did you mean rows\?"),
+        ("loss.xyz=1", "loss.xyz is not a setting; the keys there are image, text, rows, contrastive"),
+        ("epoch=3", r"epoch is not a setting; did you mean epochs\?"),
+        ("learn.image_towr=1", r"learn.image_towr is not a setting; did you mean image_tower\?"),
+        ("texts.shares.caption=1", r"texts.shares.caption is not a setting; did you mean captions\?"),
+        ("views.area=[1, 'a']", "views.area.1: Input should be a valid number"),
+        ("loss.rows=-1", "loss.rows: Input should be greater than or equal to 0"),
+        ("pictures.train_size=128", "pictures: train_size is for `train`; .* leave it out"),
         ("texts.batch=100", "texts.batch is 100, but a step may draw"),
         ("views.area=[1, 0.5]", "area rises"),
         ("image_tower.depth=3", "image_tower.depth is not a setting"),

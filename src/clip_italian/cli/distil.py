@@ -44,7 +44,7 @@ def distil(
     """
     begun = time.monotonic()
     if minutes is not None and not 0 < minutes < math.inf:
-        raise typer.BadParameter("leaves no time to learn; give a number above 0", param_hint="--minutes")
+        raise typer.BadParameter("give a number above 0, such as 30", param_hint="--minutes")
     from ..training.distil_recipe import read_distil_recipe
     from ..training.distillation import distil as run
     from .reporting import ConsoleReporter

@@ -103,7 +103,7 @@ def read_class_names(path: Path) -> tuple[ClassName, ...]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8-sig").splitlines()
+        return path.read_text("utf-8-sig").split("\n")
     except OSError as error:
         raise BadLabels(f"{path}: cannot be read ({error.strerror}); check the name") from error
     except UnicodeDecodeError as error:

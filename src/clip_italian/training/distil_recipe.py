@@ -152,7 +152,9 @@ def read_distil_recipe(path: Path, overrides: Iterable[str] = ()) -> DistilRecip
     try:
         recipe = DistilRecipe.model_validate(values)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {'; '.join(_fault(one, known=_keys(one['loc'])) for one in error.errors())}") from error
+        raise BadRecipe(
+            f"{path}: {'; '.join(_fault(one, known=_keys(one['loc'])) for one in error.errors())}"
+        ) from error
     if faults := [*_tower_faults("image", recipe.image_tower), *_tower_faults("text", recipe.text_tower)]:
         raise BadRecipe(f"{path}: {'; '.join(faults)}")
     return recipe

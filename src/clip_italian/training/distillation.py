@@ -62,7 +62,7 @@ def distil(
     BadRecipe, BadRecord, BadModel, MissingExtra, Busy, CannotWrite.
     """
     if minutes is not None and not 0 < minutes < math.inf:
-        raise BadRecipe(f"--minutes {minutes:g}: leaves no time to learn; give a number above 0")
+        raise BadRecipe(f"--minutes {minutes:g}: give a number above 0, such as 30")
     start = time.monotonic() if begun is None else begun
     deadline, until = (start + 60 * minutes, start + 60 * minutes * TEACHING) if minutes is not None else (None, None)
     check_device(device)
