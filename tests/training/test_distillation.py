@@ -23,12 +23,13 @@ from clip_italian.models.checkpoint import load_checkpoint, save_checkpoint
 from clip_italian.models.towers.mobile import Depthwise, MobileImageTower
 from clip_italian.preprocess import Preprocess
 from clip_italian.training import distil_losses, distil_teacher
+from clip_italian.training.batch_augment import cut
 from clip_italian.training.distil_layout import choose_layout
 from clip_italian.training.distil_recipe import DistilRecipe, StudentTexts, Views, read_distil_recipe
 from clip_italian.training.distil_setup import Data, _ordinary
 from clip_italian.training.distil_student import Lessons, Student
 from clip_italian.training.distil_texts import Pieces, gather, read_lines, tokenised
-from clip_italian.training.distil_views import cut, decode, draw_views, erased, normalised, recoloured
+from clip_italian.training.distil_views import decode, draw_views, erased, normalised, recoloured
 from clip_italian.training.distillation import distil
 from clip_italian.training.setup import build, learnable
 

@@ -17,10 +17,11 @@ from ..data.seeded import generator
 from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint
 from . import distil_losses
+from .batch_augment import cut
 from .distil_recipe import DistilRecipe
 from .distil_teacher import Taught
 from .distil_texts import Pieces, TextPool
-from .distil_views import ViewSet, cut, erased, normalised, recoloured
+from .distil_views import ViewSet, erased, normalised, recoloured
 from .losses import contrastive
 from .optimizers import align_gradients
 from .recipe import Part

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from ..errors import BadModel, BadRecipe
 from ..files import atomic_write
 from ..models.checkpoint import Checkpoint
+from .batch_augment import cut
 from .distil_texts import TextPool
-from .distil_views import ViewSet, cut, normalised
+from .distil_views import ViewSet, normalised
 from .feeds import Report, in_use
 
 GUESSES = 10  # classes kept of a view

@@ -3,7 +3,7 @@
 Pictures are kept decoded on the device; a view is a box in one and whether it is mirrored, so that storing what the
 teacher says of it costs a vector. Source: Vasu 2024, MobileCLIP, section 4 (reinforced data sets).
 
-Public names: Decoded, decode, ViewSet, draw_views, draw_boxes, cut, recoloured, blended, erased, normalised.
+Public names: Decoded, decode, ViewSet, draw_views, recoloured, erased, normalised.
 """
 
 import functools
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..data.captions import mirrorable
 from ..data.sample import Sample
 from ..errors import BadRecord, CorruptImage
 from ..images import open_image
 from ..preprocess import Preprocess
+from .batch_augment import blended, draw_boxes
 from .distil_recipe import Views
 from .feeds import Report
 
@@ -107,48 +107,10 @@ def draw_views(samples: Sequence[Sample], views: Views, rng: np.random.Generator
     return ViewSet(picture, mirrored, first, count, boxes)
 
 
-def draw_boxes(
-    mirrored: np.ndarray, area: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
-    """Draw a part of a square for each of (k,) bool `mirrored`; returns (k, 2, 3) float32, as ViewSet's boxes.
-
-    area, ratio: ranges of a part's share of the square, and of its width to height.
-    """
-    count = len(mirrored)
-    share = rng.uniform(*area, count)
-    shape = np.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1]), count))
-    across, down = np.minimum(np.sqrt(share * shape), 1), np.minimum(np.sqrt(share / shape), 1)
-    boxes = np.zeros((count, 2, 3), np.float32)
-    boxes[:, 0, 0], boxes[:, 1, 1] = np.where(mirrored, -across, across), down
-    boxes[:, 0, 2] = rng.uniform(-1, 1, count) * (1 - across)
-    boxes[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - down)
-    return boxes
-
-
-def cut(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cut boxes (k, 2, 3) out of (k, 3, h, w) uint8 pictures; returns (k, 3, size, size) float32 of 0–255."""
-    grid = F.affine_grid(boxes, [len(boxes), 3, size, size], align_corners=False)
-    return F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-
 def recoloured(pixels: Tensor, colour: float, generator: torch.Generator) -> Tensor:
     """Vary brightness, contrast and saturation of (k, 3, h, w) pixels of 0–255, each factor within 1 ± colour."""
     drawn = torch.rand(3, len(pixels), 1, 1, 1, generator=generator, device=pixels.device)
     return blended(pixels, 1 + colour * (2 * drawn - 1))
-
-
-def blended(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend (k, 3, h, w) pixels of 0–255 with black, with their mean grey and with their own grey picture.
-
-    factors: (3, k, 1, 1, 1), of brightness, contrast and saturation; 1 leaves as it is.
-    """
-    brightness, contrast, saturation = factors
-    weights = _constant((0.299, 0.587, 0.114), pixels.device)
-    pixels = (pixels * brightness).clamp(0, 255)
-    mean = (pixels * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    pixels = (mean + (pixels - mean) * contrast).clamp(0, 255)
-    grey = (pixels * weights).sum(1, keepdim=True)
-    return (grey + (pixels - grey) * saturation).clamp(0, 255)
 
 
 def erased(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor:

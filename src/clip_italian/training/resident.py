@@ -3,7 +3,6 @@
 Public names: Resident, ResidentFeed.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ..errors import BadRecipe
 from ..images import open_image
 from ..models.towers.base import ImageTower
 from ..preprocess import Preprocess
+from .batch_augment import blended, cut, draw_boxes
 from .feeds import Report, in_use
 
 CHUNK = 512
@@ -85,12 +85,10 @@ class Resident:
         count, size = len(places), size or self.size
         mirrored = (rng.random(count) < 0.5) & self.mirrorable[places]
         device = self.pixels.device
-        pixels = self.pixels[torch.from_numpy(places).to(device)].float()
-        theta = torch.from_numpy(_boxes(rng, count, mirrored)).to(device)
-        grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
-        pixels = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+        pixels = self.pixels[torch.from_numpy(places).to(device)]
+        pixels = cut(pixels, torch.from_numpy(draw_boxes(mirrored, AREA, RATIO, rng)).to(device), size)
         factors = rng.uniform(1 - COLOUR, 1 + COLOUR, (3, count, 1, 1, 1)).astype(np.float32)
-        return self._normalised(_jitter(pixels, torch.from_numpy(factors).to(device))), mirrored
+        return self._normalised(blended(pixels, torch.from_numpy(factors).to(device))), mirrored
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return (pixels / 255 - self.mean) / self.std
@@ -119,28 +117,3 @@ class ResidentFeed:
                 with in_use(self.tower, self.bfloat16):
                     pixels = self.tower.stem(pixels)
             yield pixels, mirrored
-
-
-def _boxes(rng: np.random.Generator, count: int, mirrored: np.ndarray) -> np.ndarray:
-    """Draw a part of each square; returns (count, 2, 3) float32, from places in it to places in the whole, −1 to 1."""
-    area = rng.uniform(*AREA, count)
-    shape = np.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1]), count))
-    across, down = np.minimum(np.sqrt(area * shape), 1), np.minimum(np.sqrt(area / shape), 1)
-    theta = np.zeros((count, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 1, 1] = np.where(mirrored, -across, across), down
-    theta[:, 0, 2], theta[:, 1, 2] = rng.uniform(-1, 1, count) * (1 - across), rng.uniform(-1, 1, count) * (1 - down)
-    return theta
-
-
-def _jitter(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend (k, 3, h, w) pixels of 0–255 with black, with their mean grey and with their own grey picture.
-
-    factors: (3, k, 1, 1, 1), of brightness, contrast and saturation; 1 leaves as it is.
-    """
-    brightness, contrast, saturation = factors
-    weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device).view(3, 1, 1)
-    pixels = (pixels * brightness).clamp(0, 255)
-    mean = (pixels * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    pixels = (mean + (pixels - mean) * contrast).clamp(0, 255)
-    grey = (pixels * weights).sum(1, keepdim=True)
-    return (grey + (pixels - grey) * saturation).clamp(0, 255)
