@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from clip_italian import load
+from clip_italian.training.recipe import read_recipe
 
 MODEL = Path(__file__).parents[2] / "models" / "photos-it"
 GOLDEN = Path(__file__).parent / "golden" / "photos-it.json"
@@ -32,6 +33,11 @@ def test_it_is_small_and_has_a_card():
     assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 16_000_000
     card = (MODEL / "README.md").read_text("utf-8")
     assert all(word in card for word in ("Flickr8k", "COCO", "non-commercial", "Apache-2.0", "MIT", "mrr@10"))
+
+
+def test_its_recipe_is_the_one_beside_it():
+    recipe = read_recipe(MODEL.parents[1] / "recipes" / "photos-it.toml")
+    assert json.loads((MODEL / "model.json").read_text("utf-8"))["notes"]["recipe"] == recipe.stored()
 
 
 def test_vectors_are_those_of_the_release(encoder):

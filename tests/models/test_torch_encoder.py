@@ -122,3 +122,10 @@ def test_notes_and_names_change_no_fingerprint(made, encoder, tmp_path):
     save_checkpoint(replace(made, name="altro", notes={}), tmp_path)
     assert json.loads(Path(tmp_path / "model.json").read_text())["name"] == "altro"
     assert load(tmp_path).fingerprint == encoder.fingerprint
+
+
+def test_a_single_text_or_picture_is_not_taken_for_many(encoder):
+    with pytest.raises(TypeError, match="put a single one into a list"):
+        encoder.encode_texts("un gatto")
+    with pytest.raises(TypeError, match="put a single one into a list"):
+        encoder.encode_images("gatto.jpg")

@@ -66,7 +66,11 @@ def train(
     with reporter:
         if out is None or dry_run:
             from ..training.plan import plan
+            from ..training.setup import check_device
 
+            check_device(device)
+            if device != "cpu":
+                reporter.note("steps are measured on the CPU; the GPU is not tried")
             reporter.plan(plan(settings, samples, labelled=known, note=reporter.note, report=reporter.work))
             return
         from ..training.trainer import train as run

@@ -6,6 +6,7 @@ Public names: TorchEncoder, fingerprint.
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -43,11 +44,18 @@ class TorchEncoder:
         self.fingerprint = fingerprint(model, tokenizer, preprocess)
 
     def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
-        """Return (n, dim) float32 unit rows. Raises CorruptImage."""
+        """Return (n, dim) float32 unit rows. Raises CorruptImage, and TypeError for a single picture."""
+        if isinstance(images, str | bytes | Path):
+            raise TypeError("encode_images takes several pictures: put a single one into a list")
         return self._encode(images, self._image_batch)
 
     def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
-        """Return (n, dim) float32 unit rows; texts past the model's length are cut."""
+        """Return (n, dim) float32 unit rows; texts past the model's length are cut.
+
+        Raises TypeError for a single text.
+        """
+        if isinstance(texts, str):
+            raise TypeError("encode_texts takes several texts: put a single one into a list")
         return self._encode(texts, self._text_batch)
 
     def _encode(self, items: Iterable[Item], encode: Callable[[tuple[Item, ...]], Tensor]) -> np.ndarray:

@@ -116,7 +116,10 @@ def check_stage(samples: Sequence[Sample], stage: Stage) -> None:
     """Raise BadRecipe when the samples that a stage learns from do not fill a batch."""
     if (count := len(learned_from(samples, stage))) < stage.batch:
         short = f" with captions of at most {stage.longest} words" if stage.longest is not None else ""
-        raise BadRecipe(f"stage {stage.name!r}: a batch of {stage.batch}, but only {count} pictures{short}")
+        raise BadRecipe(
+            f"stage {stage.name!r}: a batch of {stage.batch}, but only {count} pictures{short} to learn from "
+            "(those kept aside for validation are not among them); make its batch smaller, such as --set stages.0.batch=8"
+        )
 
 
 def validated_language(recipe: Recipe) -> str:
