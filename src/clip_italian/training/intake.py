@@ -118,7 +118,7 @@ def check_stage(samples: Sequence[Sample], stage: Stage) -> None:
         short = f" with captions of at most {stage.longest} words" if stage.longest is not None else ""
         raise BadRecipe(
             f"stage {stage.name!r}: a batch of {stage.batch}, but only {count} pictures{short} to learn from "
-            "(those kept aside for validation are not among them); make its batch smaller, such as --set stages.0.batch=8"
+            "(those kept aside for validation left out); make its batch smaller, such as --set stages.0.batch=8"
         )
 
 
