@@ -288,16 +288,15 @@ def test_decoding_goes_on_while_the_encoder_works(folder: Path, album: Path, mon
     from clip_italian.search import indexing
 
     original, ahead = indexing.read_picture, threading.Event()
-    encoding, read = False, 0
+    last = max((folder / "mare").iterdir())  # a folder inside comes after the photos beside it
+    encoding = False
 
-    def watched(*args: object, **options: object) -> object:
-        nonlocal read
-        read += 1
-        if read == 12:  # held back until the first batch is with the encoder
+    def watched(path: Path, **options: object) -> object:
+        if path == last:  # held back until the first batch is with the encoder
             while not encoding:
                 ahead.wait(0.01)
             ahead.set()
-        return original(*args, **options)
+        return original(path, **options)
 
     class Waiting(ColourEncoder):
         def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
