@@ -46,7 +46,7 @@ def _measured(recipe: Recipe, samples: list, data: Path) -> list[str]:
         results = {f"{name} MRR@10": evaluate_retrieval(encoder, part) for name, part in valid.items()}
         scores = {name: result.parts[0].metrics["mrr@10"] for name, result in results.items()}
         queries = evaluate_queries(encoder, data / "album", data / "album-queries.tsv")
-        scores |= {f"album-queries {part.name} MRR": part.metrics["mrr"] for part in queries.parts}
+        scores |= {f"album-queries {part.name} MRR@10": part.metrics["mrr@10"] for part in queries.parts}
     return [f"{name} {score.value:.3f} ({score.low:.3f}–{score.high:.3f})" for name, score in scores.items()]
 
 
