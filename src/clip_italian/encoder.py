@@ -66,6 +66,7 @@ class Embeddings:
 # Tried in order; each is "module:function", called with (name_or_path, device), and returns an Encoder, or None when
 # the name is not its kind. Modules are imported when tried: the base install needs neither torch nor transformers.
 OPENERS: list[str] = [
+    "clip_italian.models.onnx_encoder:open_directory",
     "clip_italian.models.checkpoint:open_directory",
     "clip_italian.models.transformers_encoder:open_transformers",
 ]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..errors import ClipItalianError
 
-COMMANDS = ("train", "distil", "evaluate", "index", "search", "classify", "scenes", "demo", "tokens")
+COMMANDS = ("train", "distil", "evaluate", "index", "search", "classify", "export", "scenes", "demo", "tokens")
 
 app = typer.Typer(
     name="clip-italian",

@@ -218,7 +218,7 @@ class _AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         key, value = (split_heads(part, self.heads) for part in self.read(tokens).chunk(2, dim=-1))
-        query = split_heads(self.query.to(key.dtype).expand(len(tokens), -1, -1), self.heads)
+        query = split_heads(self.query.to(key.dtype).expand(tokens.shape[0], -1, -1), self.heads)
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=visible(mask))
         return self.write(found.transpose(1, 2).flatten(1))
 

@@ -1,0 +1,147 @@
+"""The quantisation gate: what a model's smaller form may lose, in points of recall and accuracy.
+
+Public names: GateSet, Score, Gate, measure, table, markdown, to_json, LEAST_PICTURES.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ..data.sample import Sample
+from ..encoder import Encoder
+from ..errors import BadRecord
+from .encoding import Progress
+from .report import Result
+from .retrieval import evaluate_retrieval
+from .zero_shot import evaluate_zero_shot
+
+RECALL_KS, ACCURACY_KS = (1, 5, 10), (1, 5)
+LEAST_PICTURES = 100  # with fewer, one picture moves a score by more than the point that is to be seen
+
+
+@dataclass(frozen=True)
+class GateSet:
+    """A data set to score on; labels: its classes' names, where it has classes."""
+
+    name: str
+    samples: Sequence[Sample]
+    labels: Sequence[str] = ()
+    templates: Sequence[str] = ("{}",)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score before and after, in points from 0 to 100, over n queries."""
+
+    data: str
+    name: str
+    n: int
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """After less before, in points; what is lost is below 0."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The scores and the points that each may lose at most."""
+
+    scores: tuple[Score, ...]
+    limit: float
+
+    @property
+    def failed(self) -> tuple[Score, ...]:
+        """The scores that lost more than the limit."""
+        return tuple(score for score in self.scores if not -score.change <= self.limit + 1e-9)  # NaN fails too
+
+
+def measure(
+    before: Encoder, after: Encoder, sets: Sequence[GateSet], limit: float, *, progress: Progress | None = None
+) -> Gate:
+    """Score both encoders on every set: retrieval where there are Italian captions, zero-shot where there are labels.
+
+    Raises BadRecord when there is no set, or one with neither captions nor labels, or with fewer than 100 pictures that
+    can be read; ValueError for a limit that is no number from 0 up; and as the two evaluations do.
+    """
+    if not limit >= 0:
+        raise ValueError(f"the limit is a number of points from 0 up, not {limit}")
+    if not sets:
+        raise BadRecord("no data to compare the model on before and after; give some")
+    scores: list[Score] = []
+    for one in sets:
+        scores += _scores(before, after, one, progress)
+    return Gate(tuple(scores), limit)
+
+
+def table(gate: Gate) -> Table:
+    """Lay the gate out for the terminal: a row per score, those past the limit marked."""
+    block = Table(title=Text(f"before and after, in points; limit {gate.limit:g}"), title_justify="left",
+                  box=SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    for index, heading in enumerate(_HEADINGS):
+        block.add_column(heading, justify="right" if index > 1 else "left")
+    for row in _rows(gate):
+        block.add_row(*(Text(cell) for cell in row))
+    return block
+
+
+def markdown(gate: Gate) -> str:
+    """Lay the gate out as a Markdown table, the same cells as `table`."""
+    lines = [list(_HEADINGS), ["---", "---", *["---:"] * 4], *_rows(gate)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\nLimit: {gate.limit:g} points.\n"
+
+
+def to_json(gate: Gate) -> dict[str, Any]:
+    """Describe the gate as plain JSON values, points rounded to thousandths."""
+    rows = [
+        {"data": s.data, "score": s.name, "n": s.n, "before": round(s.before, 3), "after": round(s.after, 3)}
+        for s in gate.scores
+    ]
+    return {"limit": gate.limit, "passed": not gate.failed, "scores": rows}
+
+
+_HEADINGS = ("data", "score", "queries", "before", "after", "change")
+
+
+def _rows(gate: Gate) -> list[list[str]]:
+    failed = set(gate.failed)
+    return [
+        [s.data, s.name, str(s.n), f"{s.before:.2f}", f"{s.after:.2f}", f"{s.change:+.2f}" + " !" * (s in failed)]
+        for s in gate.scores
+    ]
+
+
+def _scores(before: Encoder, after: Encoder, one: GateSet, progress: Progress | None) -> list[Score]:
+    pairs: list[tuple[Result, Result, tuple[str, ...]]] = []
+    if any(sample.texts("it") for sample in one.samples):
+        first, second = (evaluate_retrieval(e, one.samples, progress=progress) for e in (before, after))
+        pairs.append((first, second, tuple(f"recall@{k}" for k in RECALL_KS)))
+    if one.labels:
+        first, second = (
+            evaluate_zero_shot(e, one.samples, one.labels, one.templates, progress=progress) for e in (before, after)
+        )
+        pairs.append((first, second, tuple(f"accuracy@{k}" for k in ACCURACY_KS)))
+    if not pairs:
+        raise BadRecord(
+            f"{one.name}: has no Italian captions, and no class names were given; there is nothing to score"
+        )
+    return [score for first, second, names in pairs for score in _paired(one.name, first, second, names)]
+
+
+def _paired(data: str, before: Result, after: Result, names: tuple[str, ...]) -> list[Score]:
+    if before.n_images < LEAST_PICTURES:
+        raise BadRecord(f"{data}: {before.n_images} pictures are too few to see a loss; give at least {LEAST_PICTURES}")
+    assert before.data == after.data  # both read the same pictures
+    return [
+        Score(data, f"{old.name.replace('_to_', '→')} {name}", old.n_queries,
+              100 * old.metrics[name].value, 100 * new.metrics[name].value)
+        for old, new in zip(before.parts, after.parts, strict=True)
+        for name in names
+        if name in old.metrics
+    ]  # fmt: skip

@@ -1,0 +1,262 @@
+"""An exported model directory as an Encoder: onnxruntime, tokenizers, numpy and Pillow, no torch.
+
+`model.json` describes the model and names the SHA-256 of `image.onnx` (pixels (n, 3, s, s) float32, normalised →
+vectors (n, dim) unit rows), `text.onnx` (ids (n, t) int64, mask (n, t) bool → vectors (n, dim) unit rows) and
+`tokenizer.json`. docs/export.md tells how it is made.
+
+Public names: OnnxEncoder, open_directory, open_exported, fingerprint, is_exported, FORMAT.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..encoder import ImageLike
+from ..errors import BadModel, MissingExtra
+from ..files import sha256_file, sha256_parts
+from ..images import open_image
+from ..preprocess import Preprocess
+from .pieces import PieceTokenizer
+
+Item = TypeVar("Item")
+
+FORMAT = "onnx 1"
+DESCRIPTION, IMAGE, TEXT, TOKENIZER = "model.json", "image.onnx", "text.onnx", "tokenizer.json"
+FILES = (IMAGE, TEXT, TOKENIZER)
+FLOAT, INT8 = "float32", "int8"
+# What decides a vector beside the files themselves; the fingerprint covers it.
+SETTINGS = ("format", "dim", "scale", "preprocess", "max_length", "precision")
+BATCH = 4  # larger ones are no faster on CPUs and hold more maps at once
+_WRONG_VALUES = (TypeError, ValueError, AttributeError)
+
+
+class OnnxEncoder:
+    """Encodes pictures and texts on the CPU; `scale` is what cosines are multiplied by to make logits.
+
+    Each network is opened when it is first used: a search needs only the text's. Threads: as many as OMP_NUM_THREADS
+    says, else one a core. Rows of an int8 model are computed one by one: its activations share one scale in a batch,
+    so that a vector would depend on what stands beside it.
+    """
+
+    def __init__(
+        self, image: "_Network", text: "_Network", tokenizer: PieceTokenizer, description: Mapping[str, Any]
+    ) -> None:
+        self.name, self.dim, self.scale = description["name"], description["dim"], float(description["scale"])
+        self.fingerprint = fingerprint(description)
+        self.preprocess = Preprocess.from_json(description["preprocess"])
+        self.tokenizer = tokenizer
+        self._image, self._text = image, text
+        self._batch = 1 if description["precision"] == INT8 else BATCH
+
+    def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
+        """Return (n, dim) float32 unit rows. Raises CorruptImage, BadModel, and TypeError for a single picture."""
+        if isinstance(images, str | bytes | Path):
+            raise TypeError("encode_images takes several pictures: put a single one into a list")
+        return self._encode(images, self._image_batch)
+
+    def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
+        """Return (n, dim) float32 unit rows; texts past the model's length are cut.
+
+        Raises TypeError for a single text, BadModel.
+        """
+        if isinstance(texts, str):
+            raise TypeError("encode_texts takes several texts: put a single one into a list")
+        return self._encode(texts, self._text_batch)
+
+    def _encode(self, items: Iterable[Item], encode: Callable[[tuple[Item, ...]], np.ndarray]) -> np.ndarray:
+        iterator = iter(items)
+        rows = []
+        while batch := tuple(itertools.islice(iterator, self._batch)):
+            rows.append(encode(batch))
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def _image_batch(self, images: tuple[ImageLike, ...]) -> np.ndarray:
+        size = self.preprocess.size
+        squares = [np.asarray(self.preprocess.square(open_image(image, min_side=size))) for image in images]
+        return self._image.run(pixels=self.preprocess.normalise(np.stack(squares)))
+
+    def _text_batch(self, texts: tuple[str, ...]) -> np.ndarray:
+        ids, mask = self.tokenizer.arrays(texts)
+        return self._text.run(ids=ids, mask=mask)
+
+
+class _Network:
+    """One ONNX file of known hash, opened when it is first used.
+
+    inputs: name → (onnxruntime's type, number of axes). dim: length of the rows that come out.
+    """
+
+    def __init__(self, path: Path, digest: str, inputs: Mapping[str, tuple[str, int]], dim: int) -> None:
+        self._path, self._digest, self._inputs, self._dim = path, digest, inputs, dim
+        self._session: Any = None
+
+    def run(self, **arrays: np.ndarray) -> np.ndarray:
+        """Return (n, dim) float32. Raises BadModel when the file is not what it was, or rows are not finite."""
+        if self._session is None:
+            self._session = self._open()
+        (rows,) = self._session.run(["vectors"], arrays)
+        if rows.shape[1:] != (self._dim,) or not np.isfinite(rows).all():
+            raise BadModel(f"{self._path}: gives rows {rows.shape[1:]} that are no vectors; export the model again")
+        return rows
+
+    def _open(self) -> Any:
+        runtime = _onnxruntime()
+        data = _whole(self._path, self._digest)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = _threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no narrower common class
+            raise BadModel(f"{self._path}: onnxruntime cannot open it ({error}); export the model again") from error
+        found = {one.name: (one.type, len(one.shape)) for one in session.get_inputs()}
+        made = {one.name: (one.type, len(one.shape)) for one in session.get_outputs()}
+        if found != dict(self._inputs) or made.get("vectors") != ("tensor(float)", 2):
+            raise BadModel(
+                f"{self._path}: takes {found} and gives {made}, expected {dict(self._inputs)} and rows of vectors; "
+                "it was not written by `clip-italian export`"
+            )
+        return session
+
+
+def open_directory(name: str, device: str) -> OnnxEncoder | None:
+    """Open an exported model directory as an Encoder; None when `name` is not one.
+
+    Raises BadModel: a file that is missing, cut short or altered, by name and hash; another format; a device other than
+    the CPU; a lone .onnx file. MissingExtra without onnxruntime.
+    """
+    directory = Path(name)
+    if directory.suffix == ".onnx" and directory.is_file():
+        raise BadModel(f"{directory}: a network alone is no model; give the directory that `clip-italian export` wrote")
+    if not is_exported(directory):
+        return None
+    if device != "cpu":
+        raise BadModel(f"{directory}: exported models run on the CPU, not on {device!r}; leave the device out")
+    return open_exported(directory)
+
+
+def is_exported(directory: Path) -> bool:
+    """Tell whether a directory is an exported model's, a damaged one too."""
+    try:
+        description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
+    except FileNotFoundError:
+        return (directory / IMAGE).is_file() and (directory / TEXT).is_file()
+    except (OSError, ValueError, RecursionError):
+        return (directory / IMAGE).is_file()
+    return isinstance(description, dict) and str(description.get("format")).startswith("onnx")
+
+
+def open_exported(directory: Path) -> OnnxEncoder:
+    """Open an exported model; every file's hash is checked before anything is read out of it. Raises as above."""
+    _onnxruntime()
+    description = _read_description(directory)
+    files = description["files"]
+    for name in FILES:
+        _check(directory / name, files[name])
+    try:
+        dim = description["dim"]
+        image = _Network(directory / IMAGE, files[IMAGE], {"pixels": ("tensor(float)", 4)}, dim)
+        inputs = {"ids": ("tensor(int64)", 2), "mask": ("tensor(bool)", 2)}
+        text = _Network(directory / TEXT, files[TEXT], inputs, dim)
+        tokenizer = PieceTokenizer(_backend(directory / TOKENIZER, files[TOKENIZER]), description["max_length"])
+        return OnnxEncoder(image, text, tokenizer, description)
+    except KeyError as error:
+        raise BadModel(f"{directory / DESCRIPTION}: {error} is missing; fetch the model again") from error
+    except _WRONG_VALUES as error:
+        raise BadModel(f"{directory / DESCRIPTION}: describes no model ({error}); fetch the model again") from error
+
+
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """Hash all that decides a vector: the files' hashes and the settings; returns 64 hex digits."""
+    settings = {key: description[key] for key in SETTINGS}
+    files = sorted(description["files"].items())
+    return sha256_parts([json.dumps([settings, files], sort_keys=True).encode()])
+
+
+def _read_description(directory: Path) -> dict[str, Any]:
+    path = directory / DESCRIPTION
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadModel(f"{path}: is missing; fetch the model again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadModel(f"{path}: cannot be read as a model's description ({error}); fetch the model again") from error
+    if not isinstance(description, dict) or (found := description.get("format")) != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else description
+        raise BadModel(f"{path}: format {found!r}, but this version reads {FORMAT!r}; update clip-italian")
+    files = description.get("files")
+    if not isinstance(files, dict) or set(files) != set(FILES):
+        raise BadModel(f"{path}: does not list exactly {', '.join(FILES)}; fetch the model again")
+    if missing := [key for key in ("name", "fingerprint", *SETTINGS) if key not in description]:
+        raise BadModel(f"{path}: {missing[0]!r} is missing; fetch the model again")
+    if (made := fingerprint(description)) != description["fingerprint"]:
+        raise BadModel(
+            f"{path}: was altered: its settings have the fingerprint {made[:12]}…, "
+            f"not {str(description['fingerprint'])[:12]}…; fetch the model again"
+        )
+    return description
+
+
+def _check(path: Path, expected: str) -> None:
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise _unreadable(path, expected, error) from error
+    if found != expected:
+        raise _altered(path, found, expected)
+
+
+def _whole(path: Path, expected: str) -> bytes:
+    """Read a file and check the very bytes that are used."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, expected, error) from error
+    if (found := sha256(data).hexdigest()) != expected:
+        raise _altered(path, found, expected)
+    return data
+
+
+def _unreadable(path: Path, expected: str, error: OSError) -> BadModel:
+    what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return BadModel(f"{path}: {what} (SHA-256 {str(expected)[:12]}…); fetch the model again")
+
+
+def _altered(path: Path, found: str, expected: str) -> BadModel:
+    return BadModel(
+        f"{path}: was altered or cut short (SHA-256 {found[:12]}…, expected {str(expected)[:12]}…); "
+        "fetch the model again"
+    )
+
+
+def _backend(path: Path, digest: str) -> Any:
+    import tokenizers
+
+    data = _whole(path, digest)
+    try:
+        return tokenizers.Tokenizer.from_buffer(data)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise BadModel(f"{path}: cannot be read as a tokenizer ({error}); fetch the model again") from error
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "exported models need onnxruntime, which is not installed; run: pip install onnxruntime"
+        ) from error
+    return onnxruntime
+
+
+def _threads() -> int:
+    """Return how many threads a network may use; 0 lets onnxruntime take one a core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() else 0

@@ -1,0 +1,86 @@
+"""The gate: points lost between two encoders, and what is past the limit."""
+
+import numpy as np
+import pytest
+
+from clip_italian.data.sample import Caption, ImageRef, Sample
+from clip_italian.errors import BadRecord
+from clip_italian.evaluation.gate import Gate, GateSet, Score, markdown, measure, table, to_json
+
+
+class Numbers:
+    """A picture's bytes and a text are a number; its vector is that axis, for `wrong` of them another one's."""
+
+    name, dim = "numbers", 120
+
+    def __init__(self, wrong=()):
+        self.wrong, self.fingerprint = set(wrong), f"{len(wrong):064}"
+
+    def encode_images(self, images):
+        return np.eye(self.dim, dtype=np.float32)[[int(image) for image in images]]
+
+    def encode_texts(self, texts):
+        axes = [(int(text) + 1) % self.dim if int(text) in self.wrong else int(text) for text in texts]
+        return np.eye(self.dim, dtype=np.float32)[axes]
+
+
+def samples(tmp_path, count=120, captions=True):
+    return [
+        Sample(str(n), ImageRef(tmp_path, data=str(n).encode()), (Caption(str(n)),) if captions else (), label=n)
+        for n in range(count)
+    ]
+
+
+def test_points_of_both_directions_and_of_classes_are_compared(tmp_path):
+    one = GateSet("a/dev.jsonl", samples(tmp_path), [str(n) for n in range(120)])
+    gate = measure(Numbers(), Numbers(wrong=range(6)), [one], limit=1.0)
+    found = {score.name: score for score in gate.scores}
+    assert set(found) == {
+        *(f"{way} recall@{k}" for way in ("text→image", "image→text") for k in (1, 5, 10)),
+        "pictures accuracy@1", "pictures accuracy@5",
+    }  # fmt: skip
+    assert all((score.data, score.n, score.before) == ("a/dev.jsonl", 120, 100) for score in gate.scores)
+    assert found["text→image recall@1"].change == pytest.approx(-5)
+    # The six, and picture 6: the text of 5 lies where its own does, and ties count against the model.
+    assert found["image→text recall@1"].change == pytest.approx(-100 * 7 / 120)
+    assert found["pictures accuracy@1"].change == pytest.approx(-100 * 7 / 120)
+    assert {score.name for score in gate.failed} >= {"text→image recall@1", "pictures accuracy@1"}
+    assert not to_json(gate)["passed"]
+
+
+def test_an_equal_model_passes_with_no_loss_allowed(tmp_path):
+    gate = measure(Numbers(wrong=[3]), Numbers(wrong=[3]), [GateSet("x", samples(tmp_path))], limit=0)
+    assert not gate.failed and to_json(gate)["passed"]
+    assert all(score.change == 0 for score in gate.scores)
+
+
+def test_the_limit_itself_passes_and_gains_do():
+    scores = (Score("d", "at", 100, 50.0, 49.0), Score("d", "gain", 100, 50.0, 60.0), Score("d", "past", 100, 50, 48.9))
+    assert [score.name for score in Gate(scores, 1.0).failed] == ["past"]
+    broken = Gate((Score("d", "nan", 100, 50.0, float("nan")),), 1.0)
+    assert broken.failed
+
+
+def test_labelled_pictures_without_captions_are_scored_by_class(tmp_path):
+    one = GateSet("x", samples(tmp_path, captions=False), [str(n) for n in range(120)])
+    names = [score.name for score in measure(Numbers(), Numbers(), [one], 1.0).scores]
+    assert names == ["pictures accuracy@1", "pictures accuracy@5"]
+
+
+def test_what_cannot_be_scored_is_refused(tmp_path):
+    with pytest.raises(BadRecord, match="too few"):
+        measure(Numbers(), Numbers(), [GateSet("x", samples(tmp_path, 99))], 1.0)
+    with pytest.raises(BadRecord, match="nothing to score"):
+        measure(Numbers(), Numbers(), [GateSet("x", samples(tmp_path, captions=False))], 1.0)
+    with pytest.raises(BadRecord, match="no data"):
+        measure(Numbers(), Numbers(), [], 1.0)
+    with pytest.raises(ValueError, match="limit"):
+        measure(Numbers(), Numbers(), [GateSet("x", samples(tmp_path))], float("nan"))
+
+
+def test_the_table_marks_what_is_past_the_limit():
+    gate = Gate((Score("d", "recall@1", 100, 50.0, 48.5), Score("d", "recall@5", 100, 70.0, 70.25)), 1.0)
+    lines = markdown(gate).splitlines()
+    assert lines[2] == "| d | recall@1 | 100 | 50.00 | 48.50 | -1.50 ! |"
+    assert lines[3] == "| d | recall@5 | 100 | 70.00 | 70.25 | +0.25 |"
+    assert table(gate).row_count == 2
