@@ -51,9 +51,11 @@ def train(
 
     Example: clip-italian train --recipe recipes/photos-it.toml --train foto/train.jsonl --out runs/mine
     """
+    from ..training.memory import keep_memory
     from ..training.recipe import read_recipe
     from .reporting import ConsoleReporter
 
+    keep_memory()
     if out is None and not dry_run:
         raise typer.BadParameter("is missing: say where the run and its model go", param_hint="--out")
     settings = read_recipe(recipe, set_ or [])

@@ -61,11 +61,14 @@ class ClassKnowledge:
         tower = part.tower if isinstance(part, FrozenImage) else part
         if tower.spec["type"] != "efficientnet-lite2" or tower.spec.get("end"):
             raise BadRecipe("classes: only the whole tower efficientnet-lite2 brings a classifier")
-        from ..models.towers.lite import LiteTower, classifier
+        from ..models.towers.lite import HeldBlocks, LiteTower, classifier
 
         self.settings, self.device = settings, device
         self.frozen = isinstance(part, FrozenImage)
-        self.teacher = LiteTower(cut=tower.spec["cut"]).load_pretrained().eval().requires_grad_(False).to(device)
+        untouched = LiteTower(cut=tower.spec["cut"]).load_pretrained().eval().requires_grad_(False).to(device)
+        self.teacher: ImageTower = untouched
+        if isinstance(part, HeldBlocks):
+            self.teacher = HeldBlocks(untouched, part.count)  # reads on from what the held blocks made
         weight, bias = classifier()
         self.weight, self.bias = weight.to(device), bias.to(device)
         rows = (weight - weight.mean(0)).clamp(min=0)  # close to the mean reading of a class's pictures: cosine 0.6

@@ -145,6 +145,7 @@ class Stage(_Settings):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = Field(default=0.1, ge=0, lt=1)
     augment: Literal["none", "paper", "crop"] = "none"
+    held: int | None = Field(default=None, ge=1)
     views: int | None = Field(default=None, ge=1)
     window: float | None = Field(default=None, gt=0, le=1)
     average: float | None = Field(default=None, gt=0, lt=1)
@@ -163,7 +164,11 @@ class Stage(_Settings):
 
 
 class Recipe(_Settings):
-    """A whole run. select: the validation figure that decides which weights are kept."""
+    """A whole run. select: the validation figure that decides which weights are kept.
+
+    blend: for a run that begins from a finished model, how far its image tower goes from the pretrained weights (0) to
+    the finished ones (1).
+    """
 
     name: str
     seed: int = 42
@@ -181,6 +186,7 @@ class Recipe(_Settings):
     valid_share: float = Field(default=0.05, gt=0, lt=0.5)
     select: Literal["loss", "mrr@10"] = "loss"
     weights: Literal["float32", "float16"] = "float32"
+    blend: float | None = Field(default=None, gt=0, lt=1)
     workers: int = Field(default=2, ge=0)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
@@ -203,9 +209,11 @@ class Recipe(_Settings):
         Settings newer than a run that is still to be resumed are left out, too, while they ask for nothing.
         """
         exclude: dict[str, Any] = {"workers": True, "weights": True}
+        if self.blend is None:
+            exclude["blend"] = True
         if not self.texts.hard_negatives:
             exclude["texts"] = {"hard_negatives"}
-        newer = ("longest", "window")
+        newer = ("longest", "window", "held")
         exclude["stages"] = {
             number: {name for name in newer if getattr(stage, name) is None} for number, stage in enumerate(self.stages)
         }

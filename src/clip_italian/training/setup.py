@@ -1,6 +1,6 @@
 """From a recipe and its captions to a model ready to train.
 
-Public names: build, begin_from, check_device, learnable.
+Public names: build, begin_from, check_device, hold, learnable.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from ..errors import BadRecipe
+from ..errors import BadModel, BadRecipe
 from ..models.checkpoint import Checkpoint, learned_tensors, load_checkpoint, load_learned
 from ..models.dual import DualEncoder
 from ..models.heads import LinearHead
 from ..models.tokenizer import Tokenizer
 from ..models.towers import build_image_tower, build_text_tower
-from ..models.towers.base import TextTower
+from ..models.towers.base import ImageTower, TextTower
 from ..preprocess import OPENAI_CLIP, Preprocess
 from .recipe import Head, Part, Recipe, Stage
 
@@ -44,8 +44,13 @@ def build(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None] =
     return Checkpoint(model, tokenizer, _preprocess(recipe), recipe.name, {"recipe": recipe.stored()})
 
 
-def begin_from(checkpoint: Checkpoint, directory: Path) -> None:
-    """Take up the weights of a finished model of the same architecture and tokenizer. Raises BadModel, BadRecipe."""
+def begin_from(checkpoint: Checkpoint, directory: Path, blend: float | None = None) -> None:
+    """Take up the weights of a finished model of the same architecture and tokenizer.
+
+    blend: how far the image tower goes from the weights that it was built with (0) to the finished ones (1). What lies
+    between knows almost as much of either's field as they do. Source: Wortsman 2022, robust fine-tuning. Raises
+    BadModel, BadRecipe.
+    """
     model, start = checkpoint.model, load_checkpoint(directory)
     for name in ("image_tower", "text_tower"):
         mine, theirs = (_architecture(getattr(which, name).spec) for which in (model, start.model))
@@ -56,7 +61,11 @@ def begin_from(checkpoint: Checkpoint, directory: Path) -> None:
             f"--init {directory}: its tokenizer has other pieces than the one trained on these captions; "
             "begin anew, or train on the captions that it was trained on"
         )
+    before = {name: tensor.clone() for name, tensor in model.image_tower.state_dict().items()}
     load_learned(model, learned_tensors(start.model), str(directory))
+    if blend is not None:
+        for name, tensor in model.image_tower.state_dict().items():
+            tensor.lerp_(before[name], 1 - blend)
 
 
 def _architecture(spec: dict[str, Any]) -> dict[str, Any]:
@@ -79,12 +88,27 @@ def learnable(model: DualEncoder, stage: Stage) -> dict[Part, list[nn.Parameter]
     """Let the stage's parts learn and hold everything else; return each part's parameters. Raises BadRecipe."""
     model.requires_grad_(False)
     parts: dict[Part, list[nn.Parameter]] = {part: model.part(part) for part in get_args(Part) if part in stage.learn}
+    if stage.held and "image_tower" in parts:
+        held = hold(model, stage.held)
+        parts["image_tower"] = [parameter for name, parameter in held.named_parameters() if name not in held.fixed]
     for part, parameters in parts.items():
         if not parameters:
             raise BadRecipe(f"stage {stage.name!r}: {part} has nothing to learn; it is cut off whole")
         for parameter in parameters:
             parameter.requires_grad_(True)
     return parts
+
+
+def hold(model: DualEncoder, blocks: int) -> ImageTower:
+    """Return the image tower with its first `blocks` as a stem that does not learn. Raises BadRecipe."""
+    from ..models.towers.lite import HeldBlocks, LiteTower
+
+    if not isinstance(model.image_tower, LiteTower):
+        raise BadRecipe("held: only the image tower efficientnet-lite2 has blocks that can be held; leave it out")
+    try:
+        return HeldBlocks(model.image_tower, blocks)
+    except BadModel as error:
+        raise BadRecipe(f"held: {error}") from error
 
 
 def _spec(head: Head) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from .optimizers import build_optimizer, unit_axes
 from .recipe import Recipe, Stage
 from .resident import Resident, ResidentFeed
 from .schedules import SCHEDULES
-from .setup import learnable
+from .setup import hold, learnable
 from .state import Average
 from .texts import draw_texts, possible_texts
 from .validation import Validator, ValidSet, read_texts
@@ -75,7 +75,7 @@ class StageTraining:
         shown = Views(self.stage.augment, self.stage.views, inputs.recipe.seed, self.stage.window)
         self.images = self._image_feed(inputs.samples, shown, self._train_preprocess())
         self.classes = self._class_knowledge()
-        self.labelled = self._labelled_feed(shown.augment != "none") if self.stage.labelled else None
+        self.labelled = self._labelled_feed(shown) if self.stage.labelled else None
         self.texts = self._text_feed()
         self.validators = [
             Validator(
@@ -202,9 +202,15 @@ class StageTraining:
         settings = self.inputs.recipe.classes
         return ClassKnowledge(settings, self.image_part, self.device) if settings else None
 
-    def _labelled_feed(self, augmented: bool) -> ResidentFeed:
-        """Keep labelled pictures in memory wherever the model is: they are many and may be small."""
+    def _labelled_feed(self, shown: Views) -> ImageFeed | ResidentFeed:
+        """Keep labelled pictures in memory wherever the model is: they are many and may be small.
+
+        Where views of the other pictures are kept, so is a view of these, the whole picture: they are many already.
+        """
         assert self.inputs.labelled
+        if self.image_part.has_stem and shown.kept:
+            return self._image_feed(self.inputs.labelled.samples, Views(), self._train_preprocess())
+        augmented = shown.augment != "none"
         resident = self._resident(self.inputs.labelled.samples, self._train_preprocess(), LABELLED_SIDE)
         seed, bfloat16 = self.inputs.recipe.seed, self.inputs.bfloat16
         return ResidentFeed(resident, self.image_part, augmented=augmented, seed=seed, bfloat16=bfloat16)
@@ -278,7 +284,9 @@ def _parts(model: DualEncoder, stage: Stage) -> tuple[ImageTower, TextTower]:
     """Return what runs in each step: the towers, or, where one learns nothing, the whole of it as a stem."""
     image: ImageTower = model.image_tower
     text: TextTower = model.text_tower
-    if "image_tower" not in stage.learn:
+    if stage.held:
+        image = hold(model, stage.held)
+    elif "image_tower" not in stage.learn:
         image = FrozenImage(image, bool(model.image_head.needs_tokens))
     if "text_tower" not in stage.learn:
         text = FrozenText(text, bool(model.text_head.needs_tokens))

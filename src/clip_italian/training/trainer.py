@@ -78,11 +78,13 @@ def train(
     """
     check_device(device)
     check_labelled(recipe, labelled)
+    if recipe.blend is not None and init is None:
+        raise BadRecipe("blend: says how far to go towards a finished model; name one with --init, or leave it out")
     with writing(out), lock(out / ".lock", "training"):
         claim(out, resume=resume)
         checkpoint, intake = _prepare(recipe, samples, valid, labelled, reporter)
         if init is not None:
-            begin_from(checkpoint, init)
+            begin_from(checkpoint, init, recipe.blend)
         for reason in intake.skipped[:5]:
             reporter.note(f"skipped: {reason}")
         if intake.skipped:

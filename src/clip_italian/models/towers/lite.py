@@ -4,7 +4,7 @@ The batch norms, whose statistics stay as ImageNet left them, are folded into th
 steps, and what is left to train is plain weights and biases. Source: Tan and Le 2019; the Lite variants drop
 squeeze-and-excitation and use ReLU6.
 
-Public names: LiteTower, LITE2_PREPROCESS, classifier.
+Public names: LiteTower, HeldBlocks, LITE2_PREPROCESS, classifier.
 """
 
 import importlib.resources
@@ -155,24 +155,33 @@ class LiteTower(ImageTower):
 
     def stem(self, pixels: Tensor) -> Tensor:
         """Run the blocks before the cut; pixels themselves when nothing is cut off."""
-        if self.cut is None:
-            return pixels
-        hidden = F.relu6(self.first(pixels.contiguous(memory_format=torch.channels_last)))
-        return _run(self.blocks[: self.cut], hidden)
+        return pixels if self.cut is None else self.leading(pixels, self.cut)
 
     def body(self, hidden: Tensor) -> TowerOutput:
         """Run the rest. hidden: what `stem` gave."""
-        if self.cut is None:
-            hidden = F.relu6(self.first(hidden.contiguous(memory_format=torch.channels_last)))
-        hidden = _run(self.blocks[self.cut or 0 :], hidden)
+        return self.rest(self.leading(hidden, 0) if self.cut is None else hidden, self.cut or 0)
+
+    def leading(self, pixels: Tensor, count: int) -> Tensor:
+        """Run the first convolution and `count` blocks; pixels: (n, 3, h, w). Returns (n, c, h', w')."""
+        hidden = F.relu6(self.first(pixels.contiguous(memory_format=torch.channels_last)))
+        return _run(self.blocks[:count], hidden)
+
+    def rest(self, hidden: Tensor, count: int) -> TowerOutput:
+        """Run what comes behind `count` blocks; hidden: what `leading` gave."""
+        hidden = _run(self.blocks[count:], hidden)
         if self.last is not None:
             hidden = F.relu6(self.last(hidden))
         tokens = hidden.flatten(2).transpose(1, 2)
         return TowerOutput(tokens, tokens.mean(1), grid=(hidden.shape[2], hidden.shape[3]))
 
+    def leading_names(self, count: int) -> frozenset[str]:
+        """Return the names of the tensors that `leading` reads."""
+        before = ("first.", *(f"blocks.{index}." for index in range(count)))
+        return frozenset(name for name in self.state_dict() if name.startswith(before))
+
     def _fixed(self) -> frozenset[str]:
-        before = ("first.", *(f"blocks.{index}." for index in range(self.cut or 0)))
-        return frozenset(n for n in self.state_dict() if n.startswith(before) or n.endswith("depthwise.weight"))
+        filters = {name for name in self.state_dict() if name.endswith("depthwise.weight")}
+        return self.leading_names(self.cut or 0) | filters
 
     @torch.no_grad()
     def load_pretrained(self) -> "LiteTower":
@@ -185,6 +194,34 @@ class LiteTower(ImageTower):
             own[f"{name}.weight"].copy_(weight.view_as(own[f"{name}.weight"]))
             own[f"{name}.bias"].copy_(bias)
         return self
+
+
+class HeldBlocks(ImageTower):
+    """A tower whose leading blocks, whatever they have learned before, do not learn in a stage and are its stem.
+
+    Another than the tower's own `cut`, which says what of the pretrained weights is never changed and not stored.
+    """
+
+    has_stem = True
+
+    def __init__(self, tower: LiteTower, count: int) -> None:
+        super().__init__()
+        if tower.cut is not None or not 0 < count <= len(tower.blocks):
+            raise BadModel(
+                f"of the image tower's {len(tower.blocks)} blocks {count} cannot be held"
+                + (", for it has a cut of its own" if tower.cut is not None else "")
+            )
+        self.tower, self.count, self.dim = tower, count, tower.dim
+        self.spec = tower.spec | {"held": count}
+        self.fixed = frozenset(f"tower.{name}" for name in tower.leading_names(count))
+
+    def stem(self, pixels: Tensor) -> Tensor:
+        """Run the held blocks."""
+        return self.tower.leading(pixels, self.count)
+
+    def body(self, hidden: Tensor) -> TowerOutput:
+        """Run the rest."""
+        return self.tower.rest(hidden, self.count)
 
 
 def classifier() -> tuple[Tensor, Tensor]:
