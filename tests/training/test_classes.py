@@ -92,6 +92,40 @@ def test_rows_of_the_classifier_are_taken_for_their_own_classes(tower):
     assert (seen.argmax(1) == torch.arange(1000)).all()
 
 
+def test_rows_mixed_into_maps_bring_their_classes_and_leave_the_rest(tower, monkeypatch):
+    """The stronger the mixture, the surer the classifier is of what was drawn; outside the box nothing changes."""
+    from clip_italian.models.towers.base import TowerOutput
+    from clip_italian.training import classes
+
+    knowledge = ClassKnowledge(Classes(mixed=1), tower, CPU)
+    with torch.no_grad():
+        seen = tower(torch.rand(64, 3, 96, 96))
+    rng = np.random.default_rng
+    drawn = torch.from_numpy(rng(0).integers(0, 1000, 64))
+    sure = []
+    for strength in (0.05, 0.5, 0.95):
+        monkeypatch.setattr(classes, "MIXED_STRENGTH", (strength, strength))
+        mine, theirs = knowledge._mixed(seen, TowerOutput(seen.tokens * 1.0, seen.pooled, grid=seen.grid), rng(0))
+        assert torch.equal(mine.tokens, theirs.tokens)
+        assert torch.allclose(mine.pooled, mine.tokens.mean(1))
+        same = (mine.tokens == seen.tokens).all(2)
+        assert same.any(), "a box of less than the whole map leaves places as they were"
+        assert (same.sum(1) < same.shape[1]).all()
+        target = knowledge._target(mine.pooled, np.full(64, -1))
+        sure.append(float(target[torch.arange(64), drawn].mean()))
+    assert sure[0] < 0.05 < sure[1] < sure[2]
+    assert sure[2] > 0.5
+
+
+def test_mixed_maps_count_in_the_loss(tower):
+    pixels, image = torch.randn(2, 3, 96, 96), F.normalize(torch.randn(2, 16), dim=1)
+    without, within = (
+        loss_of(ClassKnowledge(Classes(mixed=weight, prototypes=0), tower, CPU), tower, pixels, image)
+        for weight in (0, 1)
+    )
+    assert within > without + 1
+
+
 def test_a_tower_without_a_classifier_is_refused():
     with pytest.raises(BadRecipe, match="classifier"):
         ClassKnowledge(Classes(), ScratchImageTower(width=32, dim=32), CPU)

@@ -22,6 +22,8 @@ from ..models.towers.base import FrozenImage, ImageTower, TowerOutput
 from .losses import contrastive, logits
 from .recipe import Classes
 
+MIXED_STRENGTH = (0.3, 0.9)  # how much of a place's reading a class's row takes the place of
+MIXED_SIDES = (0.5, 1.0)  # share of a map's sides that it covers
 LABEL_SHARE = 0.5  # of a labelled picture's target; the rest is what the classifier sees, which knows what is alike
 
 
@@ -103,25 +105,54 @@ class ClassKnowledge:
         hidden: what the tower's body read; output: what it made of it; image: (n, dim) unit rows; labels: (n,) class
         numbers, −1 where not known; read: texts to (k, dim) unit rows.
         """
-        pooled = output.pooled.detach() if self.frozen else self._untouched(hidden)
-        pooled = pooled.float()
+        seen = self._untouched(hidden, output)
+        pooled = seen.pooled.float()
         target = self._target(pooled, labels)
         chosen = self._likeliest(target)
         names = read([self.names[number].text(rng) for number in chosen])
-        target = target[:, chosen] / target[:, chosen].sum(1, keepdim=True).clamp(min=1e-6)
-        loss = self.settings.weight * _soft_cross_entropy(logits(image, names, model.scale), target)
+        loss = self.settings.weight * self._told(model, image, target, chosen, names)
         if self.settings.prototypes:
-            length = pooled.norm(dim=1).mean()
-            rows = self.prototypes[chosen] * length
+            rows = self.prototypes[chosen] * pooled.norm(dim=1).mean()
             made = model.project_image(TowerOutput(rows[:, None], rows, grid=(1, 1)))
             loss = loss + self.settings.prototypes * contrastive(made, names, model.scale)
+        if self.settings.mixed:
+            photos = torch.from_numpy(np.flatnonzero(labels < 0)).to(self.device)
+            mine, theirs = self._mixed(_some(output, photos), _some(seen, photos), rng)
+            target = self._target(theirs.pooled.float(), np.full(len(photos), -1))
+            loss = loss + self.settings.mixed * self._told(model, model.project_image(mine), target, chosen, names)
         if self.settings.keep and not self.frozen:
             loss = loss + self.settings.keep * (1 - F.cosine_similarity(output.pooled.float(), pooled).mean())
         return loss
 
+    def _told(self, model: DualEncoder, image: Tensor, target: Tensor, chosen: list[int], names: Tensor) -> Tensor:
+        """Return how far pictures are from telling the chosen classes as `target`, (n, 1000), does."""
+        target = target[:, chosen] / target[:, chosen].sum(1, keepdim=True).clamp(min=1e-6)
+        return _soft_cross_entropy(logits(image, names, model.scale), target)
+
+    def _mixed(
+        self, output: TowerOutput, seen: TowerOutput, rng: np.random.Generator
+    ) -> tuple[TowerOutput, TowerOutput]:
+        """Put a drawn class's row into a part of each picture's map; returns the tower's map and the untouched one's.
+
+        Photos show few of the classes; in such maps every class comes as often, among what photos have beside it.
+        """
+        count, places = output.tokens.shape[:2]
+        drawn = torch.from_numpy(rng.integers(0, len(self.names), count)).to(self.device)
+        strength = rng.uniform(*MIXED_STRENGTH, (count, 1)) * _boxes(count, places, output.grid, rng)
+        share = torch.from_numpy(strength).to(self.device, output.tokens.dtype)[..., None]
+        rows = self.prototypes[drawn][:, None]
+        maps = []
+        for tokens, grid in ((output.tokens.detach(), output.grid), (seen.tokens, seen.grid)):
+            mixed = (1 - share) * tokens + share * rows * tokens.norm(dim=2).mean()
+            maps.append(TowerOutput(mixed, mixed.mean(1), grid=grid))
+        return maps[0], maps[1]
+
     @torch.no_grad()
-    def _untouched(self, hidden: Tensor) -> Tensor:
-        return self.teacher.body(hidden).pooled
+    def _untouched(self, hidden: Tensor, output: TowerOutput) -> TowerOutput:
+        """Return what the untouched tower reads; where nothing of the tower learns, it is `output`."""
+        if self.frozen:
+            return TowerOutput(output.tokens.detach(), output.pooled.detach(), grid=output.grid)
+        return self.teacher.body(hidden)
 
     def _likeliest(self, target: Tensor) -> list[int]:
         if self.settings.names >= len(self.names):
@@ -138,6 +169,23 @@ class ClassKnowledge:
             right = F.one_hot(torch.from_numpy(labels[known]).to(self.device), len(self.names))
             seen[rows] = (1 - LABEL_SHARE) * seen[rows] + LABEL_SHARE * right
         return seen
+
+
+def _some(output: TowerOutput, rows: Tensor) -> TowerOutput:
+    return TowerOutput(output.tokens[rows], output.pooled[rows], grid=output.grid)
+
+
+def _boxes(count: int, places: int, grid: tuple[int, int] | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw a box of places for each of `count` maps; (count, places) of 0 and 1, all 1 where places form no map."""
+    if grid is None:
+        return np.ones((count, places))
+    inside = []
+    for side in grid:
+        length = np.ceil(rng.uniform(*MIXED_SIDES, (count, 1)) * side)
+        start = np.floor(rng.uniform(0, 1, (count, 1)) * (side - length + 1))
+        inside.append((np.arange(side) >= start) & (np.arange(side) < start + length))
+    down, across = inside
+    return (down[:, :, None] & across[:, None, :]).reshape(count, places).astype(float)
 
 
 def _soft_cross_entropy(scores: Tensor, target: Tensor) -> Tensor:

@@ -111,12 +111,14 @@ class Classes(_Settings):
     """What the image tower's own classifier adds: every picture is told by the classes it may show.
 
     weight: of that loss beside the captions'. prototypes: weight of the classifier's rows as stand-ins for pictures.
+    mixed: weight of pictures into whose maps such rows are mixed, told by the classes that the classifier then sees.
     keep: weight of staying near what the untouched tower reads. names: how many classes, the likeliest in a batch, are
     told apart in a step.
     """
 
     weight: float = Field(default=0.5, gt=0)
     prototypes: float = Field(default=0.2, ge=0)
+    mixed: float = Field(default=0.0, ge=0)
     keep: float = Field(default=0.5, ge=0)
     names: int = Field(default=1000, ge=2, le=1000)
 
@@ -211,6 +213,8 @@ class Recipe(_Settings):
         exclude: dict[str, Any] = {"workers": True, "weights": True}
         if self.blend is None:
             exclude["blend"] = True
+        if self.classes and not self.classes.mixed:
+            exclude["classes"] = {"mixed"}
         if not self.texts.hard_negatives:
             exclude["texts"] = {"hard_negatives"}
         newer = ("longest", "window", "held")

@@ -170,7 +170,8 @@ class StageTraining:
             [(more, _)] = self.labelled.epoch([drawn], epoch)
             seen = self.image_part.body(more)
             hidden, labels = torch.cat([hidden, more]), np.concatenate([labels, self.inputs.labelled.classes[drawn]])
-            output = TowerOutput(seen.tokens, torch.cat([output.pooled, seen.pooled]))
+            tokens, pooled = torch.cat([output.tokens, seen.tokens]), torch.cat([output.pooled, seen.pooled])
+            output = TowerOutput(tokens, pooled, grid=output.grid)
             image = torch.cat([image, self.model.project_image(seen)])
         return self.classes(self.model, hidden, output, image, labels, self._read, rng)
 
