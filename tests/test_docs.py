@@ -22,6 +22,8 @@ PLACES = [
     (training_recipe.Stage, "training", "Stages"),
     (training_recipe.Classes, "training", "Classes"),
     (distil_recipe.DistilRecipe, "distillation", "A recipe"),
+    (distil_recipe.Blockwise, "distillation", "Blockwise"),
+    (distil_recipe.Reading, "distillation", "Reading"),
     (distil_recipe.Views, "distillation", "Views"),
     (distil_recipe.StudentTexts, "distillation", "Texts"),
     (distil_recipe.Weights, "distillation", "Loss"),

@@ -170,3 +170,40 @@ def test_centred_heads_give_each_dimension_mean_0_and_variance_1_in_training():
 def test_wrong_settings_are_refused(spec, said):
     with pytest.raises(BadModel, match=said):
         build_head(spec, 16, 8)
+
+
+@pytest.mark.parametrize("spec", [{"type": "linear"}, {"type": "mlp"}, {"type": "linear", "centred": True}])
+def test_dense_reads_each_token_as_the_pooled_vector(spec):
+    output, made = reading(), head(**spec)
+    dense = made.dense(output)
+    assert dense.shape == (3, 5, 8) and made.local
+    for place in range(5):
+        alone = TowerOutput(output.tokens[:, place : place + 1], output.tokens[:, place])
+        torch.testing.assert_close(dense[:, place], made(alone))
+
+
+def test_a_linear_heads_picture_is_the_mean_of_its_places():
+    tokens = reading().tokens
+    made = head(type="linear")
+    output = TowerOutput(tokens, tokens.mean(1))
+    torch.testing.assert_close(made.dense(output).mean(1), made(output))
+
+
+def test_an_attention_heads_picture_is_weighted_means_of_its_places_and_the_pooled_part():
+    output, made = reading(), head(type="attention", heads=2)
+    weight = torch.softmax(made.question(made.norm(output.tokens)), 1)
+    per_head = made.dense(output).unflatten(-1, (2, 4))
+    expected = torch.cat([(weight[..., h, None] * per_head[:, :, h]).sum(1) for h in (0, 1)], 1) + made.pooled(output)
+    torch.testing.assert_close(made(output), expected)
+
+
+def test_a_places_head_is_run_with_one_place_among_means():
+    generator = torch.Generator().manual_seed(6)
+    tokens = torch.randn(2, 6, 16, generator=generator)
+    made = head(type="places", hidden=16, centred=True)
+    dense = made.dense(TowerOutput(tokens, tokens.mean(1), grid=(2, 3)))
+    assert dense.shape == (2, 6, 8) and not made.local
+    for place in (0, 4):
+        map_ = tokens.mean(1, keepdim=True).repeat(1, 6, 1)
+        map_[:, place] = tokens[:, place]
+        torch.testing.assert_close(dense[:, place], made(TowerOutput(map_, map_.mean(1), grid=(2, 3))))

@@ -145,7 +145,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(lite, "version", absent)
-    with pytest.raises(MissingExtra, match=r"clip-italian\[base\]"):
+    with pytest.raises(MissingExtra, match=r"clip-italian\[train\]"):
         build_image_tower({"type": "efficientnet-lite2"})
 
 

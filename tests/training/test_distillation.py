@@ -29,7 +29,7 @@ from clip_italian.training.distil_recipe import DistilRecipe, StudentTexts, View
 from clip_italian.training.distil_setup import Data, _ordinary
 from clip_italian.training.distil_student import Lessons, Student
 from clip_italian.training.distil_texts import Pieces, gather, read_lines, tokenised
-from clip_italian.training.distil_views import decode, draw_views, erased, normalised, recoloured
+from clip_italian.training.distil_views import Squares, decode, draw_views, erased, normalised, recoloured
 from clip_italian.training.distillation import distil
 from clip_italian.training.setup import build, learnable
 
@@ -204,7 +204,7 @@ def test_a_teacher_is_asked_about_each_view_and_stops_after_first_ones_when_time
     with torch.no_grad():
         for row in (0, 1, 5, 40, len(views.picture) - 1):
             box = torch.from_numpy(views.boxes[row : row + 1])
-            pixels = normalised(cut(decoded.pixels[views.picture[row]][None], box, 32), made.preprocess)
+            pixels = normalised(cut(decoded.pixels.large[views.picture[row]][None], box, 32), made.preprocess)
             expected = made.model.encode_images(pixels)[0]
             is_first = row in views.first
             if until is None or is_first:
@@ -214,6 +214,27 @@ def test_a_teacher_is_asked_about_each_view_and_stops_after_first_ones_when_time
         text = made.model.encode_texts(*made.tokenizer.encode(pool.texts[5:6]))[0]
     torch.testing.assert_close(taught.text[5].float(), text, rtol=0, atol=2e-3)
     assert int(taught.rounds) == (3 if until is None else 1)
+
+
+def test_a_teacher_may_look_at_pictures_without_texts_at_another_size(teacher, data):
+    made = load_checkpoint(teacher)
+    decoded = decode(
+        data.samples, Preprocess(48), torch.device("cpu"), on_skip=pytest.fail, report=lambda what, done, total: None
+    )
+    views = draw_views(decoded.samples, Views(captioned=1, others=1), np.random.default_rng(0))
+    pool = gather(decoded.samples, StudentTexts(languages={"it": 1.0}), [], [], np.random.default_rng(0))
+    taught = [
+        distil_teacher.teach(
+            distil_teacher.Source(made, decoded.pixels, views, pool, False, 7, sides=sides),
+            None,
+            "",
+            lambda *told: None,
+        ).image
+        for sides in (None, (32, 32), (32, 16))
+    ]
+    assert torch.equal(taught[0], taught[1]) and len(taught[0]) == 34
+    same = (taught[0] == taught[2]).all(1)
+    assert same[:24].all() and not same[24:].any() and taught[2].float().norm(dim=1).min() > 0.99
 
 
 def test_classes_need_the_teachers_classifier(teacher, data, tmp_path):
@@ -335,7 +356,7 @@ def test_lines_come_from_texts_and_columns(tmp_path):
 
 def test_recipes_are_checked(tmp_path):
     path = Path(__file__).parents[2] / "recipes" / "small-it.toml"
-    assert read_distil_recipe(path).image_tower.type == "mobile-image"
+    assert read_distil_recipe(path).image_tower.type == "staged-image"
     assert read_distil_recipe(path, ["loss.rows=2"]).loss.rows == 2
     for override, message in (
         ("loss.row=1", r"loss.row is not a setting; did you mean rows\?"),
@@ -416,7 +437,8 @@ def lessons_on(device):
         torch.zeros(count, 10, dtype=torch.int16, device=device), torch.ones(count, 10, device=device).half(),
         torch.zeros(5, 512, device=device).half(),
     )  # fmt: skip
-    pixels = torch.zeros(18, 3, 48, 48, dtype=torch.uint8, device=device)
+    large = torch.zeros(18, 3, 48, 48, dtype=torch.uint8, device=device)
+    pixels = Squares(large, large[:0], torch.arange(18, device=device))
     has = pool.weight.any(1)
     lessons = Lessons(pixels, views, pool, pieces, taught, np.flatnonzero(has), np.flatnonzero(~has))
     made.model.to(device)

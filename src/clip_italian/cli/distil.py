@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,8 +32,18 @@ def distil(
         str | None,
         typer.Option(help='ImageNet\'s classes: "imagenet", or a table of id, ms/fs/mp/fp, name, other names.'),
     ] = None,
+    wnids: Annotated[
+        Path | None, typer.Option(help="WordNet id of each class that photos of --train are marked with, one a line.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, or cuda for a GPU.")] = "cpu",
     minutes: Annotated[float | None, typer.Option(help="Fit the whole run into so many minutes.")] = None,
+    init: Annotated[
+        list[Path] | None,
+        typer.Option(help="Begin with another run's blocks.safetensors, reading.safetensors or model directory."),
+    ] = None,
+    only: Annotated[
+        Literal["blocks", "reading"] | None, typer.Option(help="End behind this first part of the recipe.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: loss.rows=1")] = None,
 ) -> None:
@@ -52,7 +62,7 @@ def distil(
     settings = read_distil_recipe(recipe, set_ or [])
     reporter = ConsoleReporter()
     reporter.settings(settings.stored())
-    data = _read(train, valid, texts or [], labels, reporter)
+    data = _read(train, valid, texts or [], labels, wnids, reporter)
     with reporter:
         try:
             outcome = run(
@@ -64,17 +74,27 @@ def distil(
                 minutes=minutes,
                 begun=begun,
                 resume=resume,
+                init=init or [],
+                only=only,
                 reporter=reporter,
             )
         except KeyboardInterrupt:
             reporter.note(f"stopped; the same command with --resume goes on from what is saved in {out}")
             raise typer.Exit(STOPPED) from None
     took = time.monotonic() - begun
+    if outcome.best is None:
+        reporter.note(f"{only} done; {took:.0f} s in all; --init {out / f'{only}.safetensors'} begins with it")
+        return
     reporter.note(f"best mean MRR@10 {outcome.best:.4f}; {outcome.rate:.0f} pictures/s; {took:.0f} s in all; in {out}")
 
 
 def _read(
-    train: list[Path], valid: list[Path], texts: list[str], labels: str | None, reporter: "ConsoleReporter"
+    train: list[Path],
+    valid: list[Path],
+    texts: list[str],
+    labels: str | None,
+    wnids: Path | None,
+    reporter: "ConsoleReporter",
 ) -> "Data":
     from ..data.class_names import imagenet, read_class_names
     from ..data.readers import read, read_all
@@ -90,4 +110,5 @@ def _read(
     if skipped:
         reporter.note(f"{len(skipped)} records skipped")
     names = (imagenet() if labels == "imagenet" else read_class_names(Path(labels))) if labels else ()
-    return Data(samples, sets, [read_lines(source) for source in texts], names)
+    marks = wnids.read_text("utf-8").split() if wnids else ()
+    return Data(samples, sets, [read_lines(source) for source in texts], names, marks)

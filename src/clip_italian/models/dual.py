@@ -51,6 +51,10 @@ class DualEncoder(nn.Module):
         """pixels: (n, 3, h, w), normalised. Returns (n, dim) float32 unit rows."""
         return self.project_image(self.image_tower(pixels))
 
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """pixels: (n, 3, h, w), normalised. Returns (n, grid_h, grid_w, dim) float32 unit vectors: what is where."""
+        return self.project_patches(self.image_tower(pixels))
+
     def encode_texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids: (n, t) int64; mask: (n, t) bool. Returns (n, dim) float32 unit rows."""
         return self.project_text(self.text_tower(ids, mask))
@@ -58,6 +62,16 @@ class DualEncoder(nn.Module):
     def project_image(self, output: TowerOutput) -> Tensor:
         """Turn an image tower's reading into (n, dim) float32 unit rows."""
         return F.normalize(self.image_head(output).float(), dim=-1)
+
+    def project_patches(self, output: TowerOutput) -> Tensor:
+        """Turn an image tower's reading into (n, grid_h, grid_w, dim) float32 unit vectors, one a place.
+
+        Raises ValueError when the tower's places form no grid.
+        """
+        if output.grid is None:
+            raise ValueError("this image tower does not tell where its places are in the picture")
+        places: Tensor = self.image_head.dense(output)  # type: ignore[operator]
+        return F.normalize(places.float(), dim=-1).unflatten(1, output.grid)
 
     def project_text(self, output: TowerOutput) -> Tensor:
         """Turn a text tower's reading into (n, dim) float32 unit rows."""

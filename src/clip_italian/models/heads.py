@@ -1,5 +1,8 @@
 """From a tower's reading to one vector of the common space.
 
+A head's `dense` gives a vector for every token instead, which says what is at that place of a picture. `local`: what it
+says of a place does not depend on the other places, costs next to nothing, and holds for maps of other sides.
+
 Public names: LinearHead, MLPHead, AttentionHead, PlacesHead, build_head, HEADS.
 """
 
@@ -17,7 +20,7 @@ from .towers.base import TowerOutput
 class LinearHead(nn.Module):
     """The paper's head: a bias-free projection of the pooled vector, drawn from N(0, 0.02)."""
 
-    needs_tokens = False
+    needs_tokens, local = False, True
 
     def __init__(self, inputs: int, dim: int) -> None:
         super().__init__()
@@ -28,11 +31,15 @@ class LinearHead(nn.Module):
         """Return (n, dim), not normalised."""
         return self.projection(output.pooled)
 
+    def dense(self, output: TowerOutput) -> Tensor:
+        """Return (n, t, dim): where pooled is the tokens' mean, of these the picture's vector is the mean."""
+        return self.projection(output.tokens)
+
 
 class MLPHead(nn.Module):
     """Two layers on the pooled vector."""
 
-    needs_tokens = False
+    needs_tokens, local = False, True
 
     def __init__(self, inputs: int, dim: int, hidden: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
@@ -44,11 +51,15 @@ class MLPHead(nn.Module):
         """Return (n, dim), not normalised."""
         return self.layers(output.pooled)
 
+    def dense(self, output: TowerOutput) -> Tensor:
+        """Return (n, t, dim): each token taken for the pooled vector."""
+        return self.layers(output.tokens)
+
 
 class AttentionHead(nn.Module):
     """Attention over the tokens, each head with a learned question of its own, plus two layers on the pooled vector."""
 
-    needs_tokens = True
+    needs_tokens, local = True, True
 
     def __init__(self, inputs: int, dim: int, hidden: int = 512, heads: int = 8, dropout: float = 0.0) -> None:
         super().__init__()
@@ -72,6 +83,13 @@ class AttentionHead(nn.Module):
         value = self.value(tokens).unflatten(-1, (self.heads, -1))
         return torch.einsum("nth,nthd->nhd", weight, value.to(weight.dtype)).flatten(1) + self.pooled(output)
 
+    def dense(self, output: TowerOutput) -> Tensor:
+        """Return (n, t, dim): each token's value, that of which the head takes its means. Source: Zhou 2022, MaskCLIP.
+
+        The whole head on each token alone points no better, and costs its two layers at every place.
+        """
+        return self.value(self.norm(output.tokens))
+
 
 class PlacesHead(nn.Module):
     """Self-attention between an image tower's places, which know where they are, then their mean and their moments.
@@ -81,7 +99,7 @@ class PlacesHead(nn.Module):
     square ones.
     """
 
-    needs_tokens = True
+    needs_tokens, local = True, False
     _PLACE_WAVES, _MOMENT_WAVES = 4, 2
 
     def __init__(
@@ -106,6 +124,13 @@ class PlacesHead(nn.Module):
         moments = waves(grid, self._MOMENT_WAVES, places).T @ places / places.shape[1]
         return self.mean(places.mean(1)) + self.moments(moments.flatten(1))
 
+    def dense(self, output: TowerOutput) -> Tensor:
+        """Return (n, t, dim): the head run once a place, all other places of the map being their mean."""
+        tokens = output.tokens
+        own = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)[..., None]
+        maps = torch.where(own, tokens[:, None], tokens.mean(1)[:, None, None]).flatten(0, 1)
+        return self(TowerOutput(maps, maps.mean(1), grid=output.grid)).unflatten(0, tokens.shape[:2])
+
 
 class Centred(nn.Module):
     """A head whose outputs are brought to mean 0 and variance 1, dimension by dimension, by the batch's own statistics.
@@ -117,12 +142,17 @@ class Centred(nn.Module):
     def __init__(self, head: nn.Module, dim: int) -> None:
         super().__init__()
         self.head = head
-        self.needs_tokens = head.needs_tokens
+        self.needs_tokens, self.local = head.needs_tokens, head.local
         self.norm = nn.BatchNorm1d(dim, affine=False)
 
     def forward(self, output: TowerOutput) -> Tensor:
         """Return (n, dim), not normalised to length 1."""
         return self.norm(self.head(output).float())
+
+    def dense(self, output: TowerOutput) -> Tensor:
+        """Return (n, t, dim), brought to the same mean and variance as the whole picture's vector."""
+        found = self.head.dense(output)  # type: ignore[operator]
+        return self.norm(found.flatten(0, 1).float()).unflatten(0, found.shape[:2])
 
 
 HEADS: dict[str, type[nn.Module]] = {

@@ -1,10 +1,11 @@
 """What a student makes small: how far its vectors, and the similarities between them, are from its teacher's.
 
-Public names: away, rows, classes.
+Public names: away, rows, classes, told.
 
 All take float32 vectors with rows of length 1.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +33,18 @@ def classes(image: Tensor, prototypes: Tensor, places: Tensor, probabilities: Te
     wanted = probabilities / probabilities.sum(1, keepdim=True)
     found = F.log_softmax(scale * (image @ prototypes.T), 1).gather(1, places)
     return (wanted * (wanted.clamp_min(1e-8).log() - found)).sum(1).mean()
+
+
+def told(places: Tensor, probabilities: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Add what is known of some pictures to a classifier's guesses; returns places and probabilities, (n, k + 1).
+
+    places, probabilities: (n, k); labels: (n,) int64, −1 where the class is not known, whose rows stay as they are.
+    share: of the known class among all.
+    """
+    known = (labels >= 0)[:, None]
+    kept = probabilities / probabilities.sum(1, keepdim=True) * torch.where(known, 1 - share, 1.0)
+    added = torch.where(known, share, 0.0).to(kept.dtype)
+    return torch.cat([places, labels[:, None].clamp_min(0)], 1), torch.cat([kept, added], 1)
 
 
 def _divergence(own: Tensor, wanted: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """Recipes of distillation: every setting of a student's run, checked, read from TOML, stored in what comes out.
 
-Public names: DistilRecipe, Views, StudentTexts, Weights, read_distil_recipe.
+Public names: DistilRecipe, Views, Blockwise, Reading, StudentTexts, Weights, read_distil_recipe.
 """
 
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -19,25 +19,62 @@ Kind = Literal["captions", "queries", "phrases", "labels", "lines"]
 class Views(_Settings):
     """What the teacher is shown of each picture, once, and the student ever again.
 
-    captioned, others: views of a picture with captions and of one without. kept: side of the squares that pictures are
-    kept as. area, ratio: of a view's part of the square, drawn as `crop_augment` draws them. colour: each of the
+    captioned, others: views of a picture with captions and of one without; the first is the whole picture. kept: side
+    of the squares that pictures are kept as; small: of those pictures' no side of which is longer, where processors
+    learn. area, ratio: of a view's part of the square, drawn as `crop_augment` draws them. colour: each of the
     student's own factors lies in 1 ± colour. erase: how often a part of a view, a tenth of it at most, is greyed for
-    the student alone.
+    the student alone. captioned_size, others_size: sides at which the teacher looks at views of the two, by default its
+    own; what is small anyway tells it no more when it is enlarged.
     """
 
     captioned: int = Field(default=6, ge=1)
     others: int = Field(default=3, ge=1)
     kept: int = Field(default=192, ge=32, le=1024)
+    small: int = Field(default=64, ge=32, le=1024)
     area: tuple[float, float] = (0.35, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     colour: float = Field(default=0.3, ge=0, lt=1)
     erase: float = Field(default=0.0, ge=0, le=1)
+    captioned_size: int | None = Field(default=None, ge=32, le=1024)
+    others_size: int | None = Field(default=None, ge=32, le=1024)
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> "Views":
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError("area rises within 0 to 1, ratio rises from above 0")
         return self
+
+
+class Blockwise(_Settings):
+    """A first part of the run, in which each stage of the image tower learns what the teacher's makes of its input.
+
+    steps, batch: how many, of so many pictures. rate: at its highest; it rises for `warmup` steps. joined: share of the
+    steps, the last ones, in which a stage reads what the student's own stages before it make, instead of the teacher's.
+    sizes: sides that pictures have in equal parts of the steps; by default the student's own size all along.
+    """
+
+    steps: int = Field(default=4000, ge=1)
+    batch: int = Field(default=64, ge=2)
+    rate: float = Field(default=3e-3, gt=0)
+    warmup: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    joined: float = Field(default=0.5, ge=0, le=1)
+    sizes: list[Annotated[int, Field(ge=32, le=1024)]] = Field(default=[])
+
+
+class Reading(_Settings):
+    """A first part of the run, in which the text side alone learns the teacher's vectors of texts.
+
+    steps, batch: how many, of so many texts. rate: at its highest; it rises for `warmup` steps. rows: weight of which
+    texts the teacher finds near each other, beside 1 for the vectors themselves.
+    """
+
+    steps: int = Field(default=2000, ge=1)
+    batch: int = Field(default=512, ge=2)
+    rate: float = Field(default=2e-3, gt=0)
+    warmup: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    rows: float = Field(default=0.2, ge=0)
 
 
 class StudentTexts(_Settings):
@@ -68,7 +105,8 @@ class Weights(_Settings):
     """How much each part of the loss counts, and what cosines are multiplied by in the two that compare distributions.
 
     image, text: 1 − cosine of student and teacher. rows: the two's similarities over the batch, both ways.
-    contrastive: pictures and their own captions. classes: ImageNet's classes, where their names are given.
+    contrastive: pictures and their own captions. classes: ImageNet's classes, where their names are given; labels: what
+    share of a picture's target is its own class, where that is known.
     """
 
     image: float = Field(default=1.0, ge=0)
@@ -76,6 +114,7 @@ class Weights(_Settings):
     rows: float = Field(default=0.5, ge=0)
     contrastive: float = Field(default=0.1, ge=0)
     classes: float = Field(default=0.2, ge=0)
+    labels: float = Field(default=0.5, ge=0, le=1)
     rows_scale: float = Field(default=30.0, gt=0, le=100)
     classes_scale: float = Field(default=30.0, gt=0, le=100)
 
@@ -86,6 +125,7 @@ class DistilRecipe(_Settings):
     batch: pictures in a step; captioned: share of them that have captions, where there are both kinds. epochs: rounds
     over the captioned pictures. warmup: steps in which rates rise. average: decay a step of the weights that are kept.
     validate_every: epochs between validations. settle: batches from which batch norms are measured for the average.
+    classifier: whose reading ImageNet's classifier gets, that of the tower as its package brings it or the teacher's.
     """
 
     name: str
@@ -97,6 +137,8 @@ class DistilRecipe(_Settings):
     pictures: Pictures = Pictures(size=160, resize="squash")
     views: Views = Views()
     texts: StudentTexts = StudentTexts()
+    blockwise: Blockwise | None = None
+    reading: Reading | None = None
     loss: Weights = Weights()
     scale: float = Field(default=20.0, gt=0, le=100)
     learn: dict[Part, float] = Field(
@@ -111,6 +153,7 @@ class DistilRecipe(_Settings):
     average: float = Field(default=0.998, gt=0, lt=1)
     validate_every: int = Field(default=5, ge=1)
     settle: int = Field(default=16, ge=1)
+    classifier: Literal["untouched", "teacher"] = "untouched"
     teacher_batch: int = Field(default=512, ge=1)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     weights: Literal["float32", "float16"] = "float16"

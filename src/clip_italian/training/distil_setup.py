@@ -1,6 +1,7 @@
 """From a recipe, a teacher and data to a student ready to learn, with all that it reads on the device.
 
-Public names: Data, Check, prepare.
+Public names: Data, Check, Pictures, read_pictures, student_preprocess, make_student,
+asked_texts, prepare.
 """
 
 import time
@@ -25,10 +26,10 @@ from ..models.torch_encoder import fingerprint
 from ..preprocess import Preprocess
 from .distil_recipe import DistilRecipe
 from .distil_student import Lessons, Student
-from .distil_teacher import Source, teach
-from .distil_texts import Pieces, gather, tokenised
+from .distil_teacher import Source, teach, teach_texts
+from .distil_texts import Pieces, TextPool, gather, tokenised
 from .distil_views import Decoded, decode, draw_views, normalised
-from .feeds import samples_hash
+from .feeds import Report, samples_hash
 from .recipe import Recipe
 from .setup import SCRATCH, build, learnable
 from .trainer import Reporter
@@ -37,12 +38,16 @@ from .validation import ValidSet
 
 @dataclass(frozen=True)
 class Data:
-    """What a student's run reads: pictures, sets to validate on, further texts by file, class names in their order."""
+    """What a student's run reads: pictures, sets to validate on, further texts by file, class names in their order.
+
+    wnids: WordNet ids of the classes that the pictures' labels count through, where these are known.
+    """
 
     samples: Sequence[Sample]
     valid: Mapping[str, Sequence[Sample]]
     lines: Sequence[Sequence[str]] = ()
     classes: Sequence[ClassName] = ()
+    wnids: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Check:
         """Bring the set's Italian captions to the device beside its pictures. Raises BadRecord when it has none."""
         data = ValidSet.of(name, decoded.samples, "it")
         pieces = tokenised(data.texts, student.tokenizer, device, lambda what, done, total: None)
-        return cls(name, decoded.pixels, pieces, data.owners, student.preprocess)
+        return cls(name, decoded.pixels.large, pieces, data.owners, student.preprocess)
 
     @torch.no_grad()
     def __call__(self, model: DualEncoder) -> dict[str, float]:
@@ -76,42 +81,82 @@ class Check:
         return {"mrr@10": mrr_at_k(ranks, 10)} | {f"recall@{k}": recall_at_k(ranks, k) for k in (1, 10)}
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures on the device: those to learn from, and those of each validation set at the student's size."""
+
+    learned: Decoded
+    shown: Mapping[str, Decoded]
+
+
+def make_student(
+    recipe: DistilRecipe, teacher: Checkpoint, samples: Sequence[Sample], data: Data, reporter: Reporter
+) -> tuple[Checkpoint, TextPool]:
+    """Return the student as it begins, with a tokenizer learned from all texts, and these. Raises BadRecord."""
+    rng = generator(recipe.seed, 0, recipe.name, "texts")
+    pool = gather(samples, recipe.texts, data.lines, data.classes, rng)
+    counts = ", ".join(f"{len(places):,} {kind}" for kind, places in pool.kinds.items())
+    reporter.note(f"{len(samples):,} pictures; texts: {counts}")
+    student = build(_ordinary(recipe, teacher.model.dim), pool.texts, reporter.note)
+    _start_words(student)
+    student.notes.update({"recipe": recipe.stored(), "teacher": teacher.name})
+    student.notes["data"] = {"pictures": len(samples), "texts": len(pool.texts)}
+    _tell_size(student, reporter)
+    return student, pool
+
+
+def asked_texts(
+    recipe: DistilRecipe, teacher: Checkpoint, pool: TextPool, kept: Path | None, device: torch.device, report: Report
+) -> Tensor:
+    """Return what the teacher says of the texts, (texts, dim) float16 unit rows; kept: a file to find it again in."""
+    teacher.model.to(device)
+    mark = fingerprint(teacher.model, teacher.tokenizer, teacher.preprocess)
+    identity = sha256_parts([mark.encode(), recipe.precision.encode(), *(text.encode() for text in pool.texts)])
+    bfloat16 = recipe.precision == "bfloat16"
+    return teach_texts(teacher, pool.texts, device, bfloat16=bfloat16, kept=kept, identity=identity, report=report)
+
+
 def prepare(
     recipe: DistilRecipe,
     teacher: Checkpoint,
+    student: Checkpoint,
+    pool: TextPool,
     data: Data,
+    pictures: Pictures,
+    text: Tensor | None,
     kept: Path | None,
     until: float | None,
-    device: torch.device,
     reporter: Reporter,
 ) -> tuple[Student, list[Check], str]:
-    """Decode, draw, ask the teacher, build; returns the student, what validates it, and what its run belongs to.
+    """Draw views, ask the teacher; returns what learns, what validates it, and what its run belongs to.
 
-    kept: where the teacher's answers are kept for a run that goes on. until: when it should be done with views, as for
-    `distil_teacher.Source`. Raises as `distillation.distil` does.
+    text: what the teacher says of the texts, if it was asked. kept: where its answers are kept for a run that goes on.
+    until: when it should be done with views, as for `distil_teacher.Source`. Raises as `distillation.distil` does.
     """
-    if teacher.preprocess.resize != recipe.pictures.resize:
-        raise BadRecipe(f"pictures.resize: the teacher was trained with {teacher.preprocess.resize!r}; use that")
-    rng = generator(recipe.seed, 0, recipe.name, "lessons")
-    decoded, shown = _decoded(recipe, data, device, reporter)
-    views = draw_views(decoded.samples, recipe.views, rng)
-    pool = gather(decoded.samples, recipe.texts, data.lines, data.classes, rng)
-    counts = ", ".join(f"{len(places):,} {kind}" for kind, places in pool.kinds.items())
-    reporter.note(f"{len(decoded.samples):,} pictures in {len(views.picture):,} views; texts: {counts}")
-    ordinary = _ordinary(recipe, teacher.model.dim)
-    student = build(ordinary, pool.texts, reporter.note)
-    _start_words(student)
-    student.notes.update({"recipe": recipe.stored(), "teacher": teacher.name})
-    student.notes["data"] = {"pictures": len(decoded.samples), "texts": len(pool.texts)}
-    _tell_size(student, reporter)
-    marks = [recipe.identity(), samples_hash(decoded.samples).encode(), *(text.encode() for text in pool.texts)]
-    answers = sha256_parts([*marks, fingerprint(teacher.model, teacher.tokenizer, teacher.preprocess).encode()])
+    decoded, shown, device = pictures.learned, pictures.shown, pictures.learned.pixels.device
+    views = draw_views(decoded.samples, recipe.views, generator(recipe.seed, 0, recipe.name, "views"))
+    labels = _labels(decoded.samples, data, device)
+    asked = [str(recipe.seed), recipe.name, recipe.views.model_dump_json(), recipe.precision, recipe.classifier]
+    marks = [*asked, samples_hash(decoded.samples), fingerprint(teacher.model, teacher.tokenizer, teacher.preprocess)]
+    answers = sha256_parts(part.encode() for part in (*marks, *pool.texts))
     # The best figure so far is one of these sets: others would be measured against it. The answers stay good.
-    sets = [part.encode() for name in sorted(shown) for part in (name, samples_hash(shown[name].samples))]
-    identity = sha256_parts([answers.encode(), *sets])
+    sets = [part for name in sorted(shown) for part in (name, samples_hash(shown[name].samples))]
+    known = b"" if labels is None else labels.cpu().numpy().tobytes()
+    identity = sha256_parts([answers.encode(), recipe.identity(), known, *(part.encode() for part in sets)])
     teacher.model.to(device)
     begun = time.monotonic()
-    source = Source(teacher, decoded.pixels, views, pool, recipe.precision == "bfloat16", recipe.teacher_batch, until)
+    source = Source(
+        teacher,
+        decoded.pixels,
+        views,
+        pool,
+        recipe.precision == "bfloat16",
+        recipe.teacher_batch,
+        until,
+        text,
+        recipe.classifier == "untouched",
+        (recipe.views.captioned_size or teacher.preprocess.size, recipe.views.others_size or teacher.preprocess.size),
+    )
     with ThreadPoolExecutor(1) as beside:  # processors read texts while a GPU looks at pictures
         reading = beside.submit(tokenised, pool.texts, student.tokenizer, device, lambda what, done, total: None)
         taught = teach(source, kept, answers, reporter.work)
@@ -121,18 +166,33 @@ def prepare(
     views = replace(views, count=np.minimum(views.count, int(taught.rounds)))
     student.model.to(device)
     has = pool.weight.any(1)
-    lessons = Lessons(decoded.pixels, views, pool, pieces, taught, np.flatnonzero(has), np.flatnonzero(~has))
-    learner = Student(recipe, student, lessons, learnable(student.model, ordinary.stages[0]))
+    lessons = Lessons(decoded.pixels, views, pool, pieces, taught, np.flatnonzero(has), np.flatnonzero(~has), labels)
+    stage = _ordinary(recipe, teacher.model.dim).stages[0]
+    learner = Student(recipe, student, lessons, learnable(student.model, stage))
     return learner, [Check.of(name, part, student, device) for name, part in shown.items()], identity
 
 
-def _decoded(
-    recipe: DistilRecipe, data: Data, device: torch.device, reporter: Reporter
-) -> tuple[Decoded, dict[str, Decoded]]:
-    """Return the pictures to learn from, and those of each validation set, none of which may be among the first."""
+def _labels(samples: Sequence[Sample], data: Data, device: torch.device) -> Tensor | None:
+    """Return each picture's place among the classes, −1 where it is not known; None when none is."""
+    if not data.wnids:
+        return None
+    if not data.classes:
+        raise BadRecipe("--wnids: says which classes pictures show; give the classes' names by --labels, too")
+    numbers = {name.wnid: number for number, name in enumerate(data.classes)}
+    if strange := [wnid for wnid in data.wnids if wnid not in numbers]:
+        raise BadRecord(f"--wnids: class {strange[0]} is none of those that --labels names")
+    if wrong := [one for one in samples if one.label is not None and not 0 <= one.label < len(data.wnids)]:
+        raise BadRecord(f"{wrong[0].key}: has class {wrong[0].label}, but --wnids lists {len(data.wnids)}")
+    known = [-1 if one.label is None else numbers[data.wnids[one.label]] for one in samples]
+    return torch.tensor(known, device=device)
+
+
+def read_pictures(recipe: DistilRecipe, data: Data, device: torch.device, reporter: Reporter) -> Pictures:
+    """Decode all pictures. Raises BadRecord when a validation set shows one that is also learned from."""
     skipped: list[str] = []
     kept = Preprocess(recipe.views.kept, recipe.pictures.resize)
-    learned = decode(data.samples, kept, device, on_skip=skipped.append, report=reporter.work)
+    small = recipe.views.small if device.type == "cpu" else None  # a GPU would have to wait to tell which is which
+    learned = decode(data.samples, kept, device, small=small, on_skip=skipped.append, report=reporter.work)
     own = Preprocess(recipe.pictures.size, recipe.pictures.resize)
     shown = {
         name: decode(part, own, device, on_skip=skipped.append, report=reporter.work)
@@ -143,7 +203,15 @@ def _decoded(
     if skipped:
         reporter.note(f"{len(skipped)} pictures skipped, {len(learned.samples)} used")
     _refuse_leaks(learned, shown)
-    return learned, shown
+    return Pictures(learned, shown)
+
+
+def student_preprocess(recipe: DistilRecipe) -> Preprocess:
+    """Return how the student reads pictures."""
+    pictures, default = recipe.pictures, Preprocess()
+    return Preprocess(
+        pictures.size, pictures.resize, mean=pictures.mean or default.mean, std=pictures.std or default.std
+    )
 
 
 def _ordinary(recipe: DistilRecipe, dim: int) -> Recipe:

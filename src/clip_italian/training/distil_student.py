@@ -17,11 +17,10 @@ from ..data.seeded import generator
 from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint
 from . import distil_losses
-from .batch_augment import cut
 from .distil_recipe import DistilRecipe
 from .distil_teacher import Taught
-from .distil_texts import Pieces, TextPool
-from .distil_views import ViewSet, erased, normalised, recoloured
+from .distil_texts import Pieces, TextPool, padded
+from .distil_views import Squares, ViewSet, erased, normalised, recoloured
 from .losses import contrastive
 from .optimizers import align_gradients
 from .recipe import Part
@@ -29,20 +28,24 @@ from .schedules import warmup_cosine
 from .state import Average
 
 LOSSES = ("image", "text", "rows", "contrastive", "classes")
-WIDTHS = 8  # texts of a step are padded to multiples of this, so that a GPU meets few shapes
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """All that a student learns from, on one device; captioned, others: numbers of pictures with captions, and not."""
+    """All that a student learns from, on one device.
 
-    pixels: Tensor
+    captioned, others: numbers of pictures with captions, and not. labels: (n,) int64 on the device, a picture's class
+    among the prototypes, −1 where it is not known; None when none is.
+    """
+
+    pixels: Squares
     views: ViewSet
     pool: TextPool
     pieces: Pieces
     taught: Taught
     captioned: np.ndarray
     others: np.ndarray
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,7 @@ class Student:
         first, count = lessons.views.first[pictures], lessons.views.count[pictures]
         views = first + (rng.random(pictures.shape) * count).astype(np.int64)
         texts = np.stack([self._texts(row, rng) for row in views])
-        widest = lessons.pieces.ids.shape[1]
-        widths = [min(-(-int(w) // WIDTHS) * WIDTHS, widest) for w in lessons.pieces.counts[texts].max(1)]
+        widths = [padded(lessons.pieces, row) for row in texts]
         return EpochPlan(torch.from_numpy(views).to(self.device), torch.from_numpy(texts).to(self.device), widths)
 
     def step(self, plan: EpochPlan, epoch: int, place: int, done: int, total: int) -> Tensor:
@@ -166,7 +168,7 @@ class Student:
         recipe, lessons, views = self.recipe, self.lessons, plan.views[place]
         self.chance.manual_seed((recipe.seed * 1_000_003 + epoch) * 1_000_003 + place)
         with torch.no_grad():
-            pixels = cut(lessons.pixels[self.picture[views]], self.boxes[views], recipe.pictures.size)
+            pixels = lessons.pixels.parts(self.picture[views], self.boxes[views], recipe.pictures.size)
             if recipe.views.colour:
                 pixels = recoloured(pixels, recipe.views.colour, self.chance)
             if recipe.views.erase:
@@ -191,6 +193,9 @@ class Student:
             assert taught.chances is not None
             prototypes, chances = taught.prototypes.float(), taught.chances[views].float()
             places = taught.places[views].long()
+            if self.lessons.labels is not None:
+                labels = self.lessons.labels[self.picture[views]]
+                places, chances = distil_losses.told(places, chances, labels, weights.labels)
             parts["classes"] = distil_losses.classes(image, prototypes, places, chances, weights.classes_scale)
         return parts
 

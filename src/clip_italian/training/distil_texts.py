@@ -1,6 +1,6 @@
 """What a student reads: captions, queries, phrases cut out of them, class names in sentences, lines of text files.
 
-Public names: read_lines, TextPool, gather, Pieces, tokenised.
+Public names: read_lines, TextPool, gather, Pieces, padded, tokenised.
 """
 
 import gzip
@@ -23,6 +23,7 @@ from .feeds import Report
 
 LONGEST = 20  # words of a line; longer ones say nothing that a picture shows
 CHUNK = 8192
+WIDTHS = 8  # texts of a step are padded to multiples of this, so that a GPU meets few shapes
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?")
 _FUNCTION = frozenset(
     """a ad agli ai al all' alla alle allo an and are at by c'è che col con d' da dagli dai dal dall' dalla dalle degli
@@ -149,6 +150,11 @@ class Pieces:
         """Return ids (k, width) int64 and mask (k, width) bool of texts none of which is longer than `width`."""
         mask = torch.arange(width, device=self.ids.device) < self.lengths[places, None]
         return self.ids[places, :width].long(), mask
+
+
+def padded(pieces: Pieces, places: np.ndarray) -> int:
+    """Return the width to which the texts at `places` are padded."""
+    return min(-(-int(pieces.counts[places].max()) // WIDTHS) * WIDTHS, pieces.ids.shape[1])
 
 
 def tokenised(texts: Sequence[str], tokenizer: Tokenizer, device: torch.device, report: Report) -> Pieces:

@@ -3,7 +3,7 @@
 Pictures are kept decoded on the device; a view is a box in one and whether it is mirrored, so that storing what the
 teacher says of it costs a vector. Source: Vasu 2024, MobileCLIP, section 4 (reinforced data sets).
 
-Public names: Decoded, decode, ViewSet, draw_views, recoloured, erased, normalised.
+Public names: Squares, Decoded, decode, ViewSet, draw_views, recoloured, erased, normalised.
 """
 
 import functools
@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ..data.sample import Sample
 from ..errors import BadRecord, CorruptImage
 from ..images import open_image
 from ..preprocess import Preprocess
-from .batch_augment import blended, draw_boxes
+from .batch_augment import blended, cut, draw_boxes
 from .distil_recipe import Views
 from .feeds import Report
 
@@ -32,11 +32,43 @@ WHOLE = ((1, 0, 0), (0, 1, 0))  # the box of a whole picture
 
 
 @dataclass(frozen=True)
+class Squares:
+    """Pictures on a device, the small ones apart so that they take no more room than they need.
+
+    large: (a, 3, side, side), small: (b, 3, side, side) uint8. place: (n,) int64 on the device, a picture's row in
+    `large`, or −1 − its row in `small`.
+    """
+
+    large: Tensor
+    small: Tensor
+    place: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures lie."""
+        return self.large.device
+
+    def parts(self, pictures: Tensor, boxes: Tensor, size: int) -> Tensor:
+        """Cut a box (k, 2, 3) out of each of (k,) pictures; returns (k, 3, size, size) float32 of 0–255."""
+        if not len(self.small):
+            return cut(self.large[pictures], boxes, size)
+        place = self.place[pictures]
+        found = torch.empty(len(place), 3, size, size, device=self.device)
+        for rows, kept, of in (
+            ((place >= 0).nonzero()[:, 0], self.large, place),
+            ((place < 0).nonzero()[:, 0], self.small, -1 - place),
+        ):
+            if len(rows):
+                found[rows] = cut(kept[of[rows]], boxes[rows], size)
+        return found
+
+
+@dataclass(frozen=True)
 class Decoded:
-    """Pictures on a device: pixels (n, 3, size, size) uint8, their samples, a hash of each one's file."""
+    """Pictures on a device, their samples, a hash of each one's file."""
 
     samples: list[Sample]
-    pixels: Tensor
+    pixels: Squares
     digests: list[bytes]
 
 
@@ -45,37 +77,59 @@ def decode(
     preprocess: Preprocess,
     device: torch.device,
     *,
+    small: int | None = None,
     on_skip: Callable[[str], None],
     report: Report,
 ) -> Decoded:
-    """Bring pictures as `preprocess` squares them onto the device; why another is left out goes to `on_skip`."""
+    """Bring pictures as `preprocess` squares them onto the device; why another is left out goes to `on_skip`.
+
+    small: pictures none of whose sides is longer become squares of this side instead.
+    """
+    tiny = preprocess if small is None else replace(preprocess, size=small)
 
     def square(sample: Sample) -> tuple[np.ndarray, bytes] | str:
         try:
             data = sample.image.read()
-            pixels = np.asarray(preprocess.square(open_image(data, min_side=preprocess.size)))
+            image = open_image(data, min_side=preprocess.size)
+            pixels = np.asarray((tiny if small and max(image.size) <= small else preprocess).square(image))
         except (CorruptImage, BadRecord) as error:
             return f"{sample.key}: {error}"
         return pixels, hashlib.blake2b(data, digest_size=16).digest()
 
-    pixels = torch.empty(len(samples), 3, preprocess.size, preprocess.size, dtype=torch.uint8, device=device)
+    large, little = (
+        torch.empty(count, 3, settings.size, settings.size, dtype=torch.uint8, device=device)
+        for settings, count in ((preprocess, len(samples)), (tiny, len(samples) if small else 0))
+    )
     good: list[Sample] = []
     digests: list[bytes] = []
+    places: list[int] = []
+    filled = {preprocess.size: 0, tiny.size: 0}
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(samples), CHUNK):
-            chunk, squares = samples[start : start + CHUNK], []
+            chunk = samples[start : start + CHUNK]
+            squares: dict[int, list[np.ndarray]] = {size: [] for size in filled}
             for sample, found in zip(chunk, pool.map(square, chunk), strict=True):
                 if isinstance(found, str):
                     on_skip(found)
                     continue
-                squares.append(found[0])
+                side = len(found[0])
+                row = filled[side] + len(squares[side])
+                places.append(row if side == preprocess.size else -1 - row)
+                squares[side].append(found[0])
                 good.append(sample)
                 digests.append(found[1])
-            if squares:
-                block = torch.from_numpy(np.stack(squares)).to(device)
-                pixels[len(good) - len(squares) : len(good)] = block.permute(0, 3, 1, 2)
+            for side, part in squares.items():
+                if part:
+                    block = torch.from_numpy(np.stack(part)).to(device).permute(0, 3, 1, 2)
+                    (large if side == preprocess.size else little)[filled[side] : filled[side] + len(part)] = block
+                    filled[side] += len(part)
             report("decoding pictures", start + len(chunk), len(samples))
-    return Decoded(good, pixels[: len(good)], digests)
+    kept = Squares(
+        large[: filled[preprocess.size]],
+        little[: filled[tiny.size] if tiny.size != preprocess.size else 0],
+        torch.tensor(places, dtype=torch.int64, device=device),
+    )
+    return Decoded(good, kept, digests)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,12 +17,27 @@ from torch import Tensor
 
 from ..errors import BadRecipe
 from ..files import lock
-from ..models.checkpoint import learned_tensors, load_checkpoint, load_learned, save_checkpoint
+from ..models.checkpoint import Checkpoint, learned_tensors, load_checkpoint, load_learned, save_checkpoint
+from ..models.towers import build_image_tower
+from .distil_blocks import BLOCKS, learn_blocks
 from .distil_layout import choose_layout
+from .distil_reading import READING, learn_reading
 from .distil_recipe import DistilRecipe
-from .distil_setup import Check, Data, prepare
+from .distil_setup import (
+    Check,
+    Data,
+    Pictures,
+    asked_texts,
+    make_student,
+    prepare,
+    read_pictures,
+    student_preprocess,
+)
+from .distil_start import given
 from .distil_student import LOSSES, EpochPlan, Student
+from .distil_texts import TextPool, tokenised
 from .folder import STATE, claim, writing
+from .memory import keep_memory
 from .setup import check_device
 from .state import State, load_state, save_state, stop_requests
 from .trainer import Reporter
@@ -31,15 +47,17 @@ READ_EVERY = 20  # steps between two looks at the loss, each of which waits for 
 WARM, MEASURED = 10, 20  # steps before and during the measurement that --minutes needs
 SPARE = 4.0  # seconds left at the end of --minutes
 TEACHING = 0.35  # share of --minutes after which the teacher is shown no further views
-TEACHER = "teacher.safetensors"
+TEACHER, TEACHER_TEXTS = "teacher.safetensors", "teacher-texts.safetensors"
 ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. best: mean MRR@10 of what is kept; rate: pictures a second, the last measured."""
+    """What a run came to. best: mean MRR@10 of what is kept, None where no student was made; rate: pictures a second,
+    the last measured.
+    """
 
-    best: float
+    best: float | None
     rate: float
 
 
@@ -53,13 +71,17 @@ def distil(
     minutes: float | None = None,
     begun: float | None = None,
     resume: bool = False,
+    init: Sequence[Path] = (),
+    only: Literal["blocks", "reading"] | None = None,
     reporter: Reporter,
 ) -> Outcome:
     """Train a student of `teacher`, a model directory, and leave the best one in `out`, a model directory too.
 
-    minutes: how long the whole run may take from `begun` (of time.monotonic(); now if not given): the number of steps
-    is set by their measured rate. The first ^C ends the step, saves the state and raises KeyboardInterrupt. Raises
-    BadRecipe, BadRecord, BadModel, MissingExtra, Busy, CannotWrite.
+    init: what parts of other runs left (`distil_start.given` reads them), which the recipe's own parts are then left
+    out for. only: the part behind which the run ends. minutes:
+    how long the whole run may take from `begun` (of time.monotonic(); now if not given): the number of steps is set by
+    their measured rate. The first ^C ends the step, saves the state and raises KeyboardInterrupt. Raises BadRecipe,
+    BadRecord, BadModel, MissingExtra, Busy, CannotWrite.
     """
     if minutes is not None and not 0 < minutes < math.inf:
         raise BadRecipe(f"--minutes {minutes:g}: give a number above 0, such as 30")
@@ -69,14 +91,81 @@ def distil(
     place = torch.device(device)
     if place.type == "cuda":
         torch.backends.cudnn.benchmark = True
+    keep_memory()
     with writing(out), lock(out / ".lock", "training"):
-        claim(out, resume=resume)
+        _claim(out, resume)
+        master = load_checkpoint(teacher)
+        if master.preprocess.resize != recipe.pictures.resize:
+            raise BadRecipe(f"pictures.resize: the teacher was trained with {master.preprocess.resize!r}; use that")
         # On a GPU the teacher's answers come faster than a disk takes them; on processors they are hours of work.
-        kept = out / TEACHER if place.type == "cpu" and deadline is None else None
-        student, checks, identity = prepare(recipe, load_checkpoint(teacher), data, kept, until, place, reporter)
-        run = _Run(recipe, student, checks, out, identity, deadline, reporter)
+        kept = out if place.type == "cpu" and deadline is None else None
+        parts = _Parts(recipe, master, data, out, kept, resume, reporter)
+        if only == "reading":
+            parts.read(*make_student(recipe, master, data.samples, data, reporter), place)
+            return Outcome(None, 0.0)
+        pictures = read_pictures(recipe, data, place, reporter)
+        begun_before, starts = resume and (out / STATE).exists(), [given(path) for path in init]
+        blocks = None if begun_before or any(one.image for one in starts) else parts.blocks(pictures)
+        if only == "blocks":
+            return Outcome(None, 0.0)
+        student, pool = make_student(recipe, master, pictures.learned.samples, data, reporter)
+        if blocks is not None:
+            student.model.image_tower.load_state_dict(blocks)
+        text = None
+        if not begun_before:
+            for one in starts:
+                one.fill(student)
+            text = None if any(one.text for one in starts) else parts.read(student, pool, place)
+        answers = kept and kept / TEACHER
+        learner, checks, identity = prepare(
+            recipe, master, student, pool, data, pictures, text, answers, until, reporter
+        )
+        run = _Run(recipe, learner, checks, out, identity, deadline, reporter)
         run.begin(resume)
         return run.finish()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a run that come before the whole student learns, as far as the recipe has them."""
+
+    recipe: DistilRecipe
+    teacher: Checkpoint
+    data: Data
+    out: Path
+    kept: Path | None
+    resume: bool
+    reporter: Reporter
+
+    def blocks(self, pictures: Pictures) -> dict[str, Tensor] | None:
+        """Let the image tower's stages learn; returns its weights, None where the recipe has no such part."""
+        recipe = self.recipe
+        if recipe.blockwise is None:
+            return None
+        torch.manual_seed(recipe.seed)
+        tower = build_image_tower(recipe.image_tower.model_dump())
+        learn_blocks(
+            tower, self.teacher.model.image_tower, pictures.learned, student_preprocess(recipe), recipe, self.out,
+            resume=self.resume, reporter=self.reporter,
+        )  # fmt: skip
+        return tower.state_dict()
+
+    def read(self, student: Checkpoint, pool: TextPool, device: torch.device) -> Tensor | None:
+        """Let the student's text side learn; returns what the teacher says of the texts, None without such a part."""
+        if self.recipe.reading is None:
+            return None
+        kept, work = self.kept and self.kept / TEACHER_TEXTS, self.reporter.work
+        wanted = asked_texts(self.recipe, self.teacher, pool, kept, device, work)
+        pieces = tokenised(pool.texts, student.tokenizer, device, work)
+        student.model.to(device)
+        learn_reading(student, pool, pieces, wanted, self.recipe, self.out, resume=self.resume, reporter=self.reporter)
+        return wanted
+
+
+def _claim(out: Path, resume: bool) -> None:
+    claim(out, resume=resume)
+    if not resume and any((out / f"{name}.pt").exists() for name in (BLOCKS, READING)):
+        raise BadRecipe(f"{out}: holds an unfinished run; add --resume, or choose another --out")
 
 
 class _Run:
@@ -129,7 +218,8 @@ class _Run:
                     self._validate(plan)
                     self._plan_time()
         self._save()
-        (self.out / TEACHER).unlink(missing_ok=True)
+        for name in (TEACHER, TEACHER_TEXTS, f"{BLOCKS}.pt", f"{READING}.pt"):
+            (self.out / name).unlink(missing_ok=True)
         return Outcome(state.best or 0.0, self.rate)
 
     def _run_epoch(self, plan: EpochPlan, begun: float, stop: Callable[[], bool]) -> None:

@@ -1,7 +1,8 @@
 """Image and text towers: pretrained from pip, from transformers, or from random initialisation.
 
-Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_file.py,
-trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py, mobile.py).
+Owns: what every tower gives (base.py), EfficientNet-Lite2 (lite.py), multilingual-e5-small (e5.py, e5_source.py,
+e5_file.py, trim.py), any transformers model (huggingface.py), towers from scratch (scratch.py, mobile.py,
+staged.py).
 
 Public names: build_image_tower, build_text_tower, tower_types, tower_settings, Side.
 """
@@ -24,6 +25,7 @@ _MAKERS: dict[Side, dict[str, str]] = {
         "huggingface": "huggingface:image_tower",
         "scratch-image": "scratch:ScratchImageTower",
         "mobile-image": "mobile:MobileImageTower",
+        "staged-image": "staged:StagedImageTower",
     },
     "text": {
         "multilingual-e5-small": "e5:E5Tower",

@@ -32,11 +32,12 @@ class ImageTower(nn.Module):
 
     spec: JSON values from which `towers.build_image_tower` makes the same architecture again. has_stem: whether `stem`
     does anything. fixed: names of the tensors that come with the pretrained source and never learn; checkpoints leave
-    them out.
+    them out. step: any h and w that are multiples of it can be read; None when only those of the model's own size can.
     """
 
     dim: int
     spec: dict[str, Any]
+    step: int | None = None
     has_stem: bool = False
     fixed: frozenset[str] = frozenset()
 

