@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..errors import BadRecipe
+from .energy import Grid
 from .recipe import Head, Part, Pictures, TextHead, Tower, _fault, _override, _Settings, _tower_faults
 
 Kind = Literal["captions", "queries", "phrases", "labels", "lines"]
@@ -157,6 +158,7 @@ class DistilRecipe(_Settings):
     teacher_batch: int = Field(default=512, ge=1)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     weights: Literal["float32", "float16"] = "float16"
+    country: Grid = "world"
 
     @field_validator("pictures")
     @classmethod
@@ -179,7 +181,9 @@ class DistilRecipe(_Settings):
 
     def identity(self) -> bytes:
         """Return what a stored run belongs to; what changes no training, or only its length, is left out."""
-        return self.model_dump_json(exclude={"weights", "epochs", "validate_every", "teacher_batch"}).encode()
+        return self.model_dump_json(
+            exclude={"weights", "country", "epochs", "validate_every", "teacher_batch"}
+        ).encode()
 
 
 def read_distil_recipe(path: Path, overrides: Iterable[str] = ()) -> DistilRecipe:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from .distil_setup import (
 from .distil_start import given
 from .distil_student import LOSSES, EpochPlan, Student
 from .distil_texts import TextPool, tokenised
+from .energy import Meter, measure, total
 from .folder import STATE, claim, writing
 from .memory import keep_memory
 from .setup import check_device
@@ -92,7 +93,7 @@ def distil(
     if place.type == "cuda":
         torch.backends.cudnn.benchmark = True
     keep_memory()
-    with writing(out), lock(out / ".lock", "training"):
+    with writing(out), lock(out / ".lock", "training"), measure(country=recipe.country, device=device) as meter:
         _claim(out, resume)
         master = load_checkpoint(teacher)
         if master.preprocess.resize != recipe.pictures.resize:
@@ -120,7 +121,7 @@ def distil(
         learner, checks, identity = prepare(
             recipe, master, student, pool, data, pictures, text, answers, until, reporter
         )
-        run = _Run(recipe, learner, checks, out, identity, deadline, reporter)
+        run = _Run(recipe, learner, checks, out, identity, deadline, meter, reporter)
         run.begin(resume)
         return run.finish()
 
@@ -179,8 +180,10 @@ class _Run:
         out: Path,
         identity: str,
         deadline: float | None,
+        meter: Meter,
         reporter: Reporter,
     ) -> None:
+        self.meter, self.before = meter, list[dict[str, Any]]()
         self.recipe, self.student, self.checks, self.out = recipe, student, checks, out
         self.deadline, self.reporter = deadline, reporter
         self.state, self.saved, self.rate = State(identity), time.monotonic(), 0.0
@@ -197,6 +200,7 @@ class _Run:
         if not (resume and (self.out / STATE).exists()):
             return
         self.state, stored = load_state(self.out / STATE, self.state.identity)
+        self.before = self.state.energy
         load_learned(self.student.model, stored["model"], str(self.out / STATE))
         self.student.restore(stored)
         self.reporter.note(f"going on at epoch {self.state.epoch + 1}, step {self.state.step + 1}")
@@ -294,7 +298,7 @@ class _Run:
             state.history.append({"step": state.total_steps, "epoch": state.epoch, "valid": figures})
             if state.best is None or mean > state.best:
                 state.best = mean
-                checkpoint.notes["figures"] = state.history[-1]
+                checkpoint.notes |= {"figures": state.history[-1], "energy": total(self._energy())}
                 save_checkpoint(checkpoint, self.out, half=self.recipe.weights == "float16")
         for name, part in figures.items():
             shown = "  ".join(f"{key} {value:.4f}" for key, value in part.items())
@@ -317,7 +321,12 @@ class _Run:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
+    def _energy(self) -> list[dict[str, Any]]:
+        """Return what the run has taken, once for each time that it was taken up."""
+        return [*self.before, self.meter.so_far()]
+
     def _save(self) -> None:
+        self.state.energy = self._energy()
         save_state(
             self.out / STATE, self.state, {"model": learned_tensors(self.student.model), **self.student.stored()}
         )

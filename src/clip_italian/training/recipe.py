@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..errors import BadRecipe
 from ..models.towers import Side, tower_settings, tower_types
+from .energy import Grid
 
 Part = Literal["image_tower", "text_tower", "heads", "scale"]
 
@@ -169,7 +170,7 @@ class Recipe(_Settings):
     """A whole run. select: the validation figure that decides which weights are kept.
 
     blend: for a run that begins from a finished model, how far its image tower goes from the pretrained weights (0) to
-    the finished ones (1).
+    the finished ones (1). country: whose electricity the run is counted at (energy.GRIDS).
     """
 
     name: str
@@ -189,6 +190,7 @@ class Recipe(_Settings):
     select: Literal["loss", "mrr@10"] = "loss"
     weights: Literal["float32", "float16"] = "float32"
     blend: float | None = Field(default=None, gt=0, lt=1)
+    country: Grid = "world"
     workers: int = Field(default=2, ge=0)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
@@ -206,11 +208,11 @@ class Recipe(_Settings):
         return self.model_dump(mode="json", exclude_none=True)
 
     def identity(self) -> bytes:
-        """Return what a stored run belongs to; `workers` and `weights` change no training and are left out.
+        """Return what a stored run belongs to; `workers`, `weights`, `country` change no training and are left out.
 
         Settings newer than a run that is still to be resumed are left out, too, while they ask for nothing.
         """
-        exclude: dict[str, Any] = {"workers": True, "weights": True}
+        exclude: dict[str, Any] = {"workers": True, "weights": True, "country": True}
         if self.blend is None:
             exclude["blend"] = True
         if self.classes and not self.classes.mixed:

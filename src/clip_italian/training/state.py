@@ -34,6 +34,7 @@ class State:
     since_best: int = 0
     total_steps: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    energy: list[dict[str, Any]] = field(default_factory=list)  # what the run took before it was last taken up
 
 
 def save_state(path: Path, state: State, tensors: Mapping[str, Any]) -> None:

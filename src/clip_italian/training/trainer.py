@@ -20,6 +20,7 @@ from ..errors import BadRecipe
 from ..files import atomic_write, lock, sha256_parts
 from ..models.checkpoint import Checkpoint, learned_tensors, load_learned, save_checkpoint
 from .classes import Labelled
+from .energy import Meter, measure, total
 from .feeds import samples_hash
 from .folder import FEATURES, STATE, best_of, claim, tidy, writing
 from .intake import Intake, check_stage, take_in, usable
@@ -80,7 +81,7 @@ def train(
     check_labelled(recipe, labelled)
     if recipe.blend is not None and init is None:
         raise BadRecipe("blend: says how far to go towards a finished model; name one with --init, or leave it out")
-    with writing(out), lock(out / ".lock", "training"):
+    with writing(out), lock(out / ".lock", "training"), measure(country=recipe.country, device=device) as meter:
         claim(out, resume=resume)
         checkpoint, intake = _prepare(recipe, samples, valid, labelled, reporter)
         if init is not None:
@@ -89,7 +90,7 @@ def train(
             reporter.note(f"skipped: {reason}")
         if intake.skipped:
             reporter.note(f"{len(intake.skipped)} pictures skipped, {len(intake.samples)} used")
-        run = _Run(recipe, checkpoint, intake, out, device, reporter)
+        run = _Run(recipe, checkpoint, intake, out, device, meter, reporter)
         run.begin(resume)
         return Outcome(run.finish(), run.state.history, intake.skipped)
 
@@ -125,8 +126,10 @@ class _Run:
         intake: Intake,
         out: Path,
         device: str,
+        meter: Meter,
         reporter: Reporter,
     ) -> None:
+        self.meter, self.before = meter, list[dict[str, Any]]()
         self.checkpoint, self.model = checkpoint, checkpoint.model.to(device)
         labelled = intake.labelled
         self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work, labelled)
@@ -143,6 +146,7 @@ class _Run:
         if not (resume and (self.out / STATE).exists()):
             return
         self.state, self.restored = load_state(self.out / STATE, self.identity)
+        self.before = self.state.energy
         load_learned(self.model, self.restored["model"], str(self.out / STATE))
         if "bias" in self.restored:
             self.bias.data.copy_(self.restored["bias"])
@@ -240,8 +244,12 @@ class _Run:
             state.since_best += 1
         if self._better(figure, state.best):
             state.best = figure
-            self.checkpoint.notes["figures"] = state.history[-1]
+            self.checkpoint.notes |= {"figures": state.history[-1], "energy": total(self._energy())}
             save_checkpoint(self.checkpoint, self.out, half=self.recipe.weights == "float16")
+
+    def _energy(self) -> list[dict[str, Any]]:
+        """Return what the run has taken, once for each time that it was taken up."""
+        return [*self.before, self.meter.so_far()]
 
     def _better(self, figure: float, than: float | None) -> bool:
         return than is None or (figure < than if self.recipe.select == "loss" else figure > than)
@@ -255,6 +263,7 @@ class _Run:
             raise KeyboardInterrupt
 
     def _save(self, tensors: Mapping[str, Any], log: Log) -> None:
+        self.state.energy = self._energy()
         log.flush()  # first, so that the log has every step that the state counts
         save_state(self.out / STATE, self.state, {"model": learned_tensors(self.model), **tensors})
         self.saved = time.monotonic()
