@@ -1,13 +1,13 @@
 """The waist: everything before it makes an Encoder, everything after it uses one and knows nothing else.
 
-Public names: Encoder, PatchEncoder, Embeddings, ImageLike, load, OPENERS.
+Public names: Encoder, PatchEncoder, Embeddings, ImageLike, load, default_name, OPENERS, DEFAULT.
 """
 
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -66,38 +66,60 @@ class Embeddings:
 # Tried in order; each is "module:function", called with (name_or_path, device), and returns an Encoder, or None when
 # the name is not its kind. Modules are imported when tried: the base install needs neither torch nor transformers.
 OPENERS: list[str] = [
+    "clip_italian.models.shipped:open_shipped",
     "clip_italian.models.onnx_encoder:open_directory",
     "clip_italian.models.checkpoint:open_directory",
     "clip_italian.models.transformers_encoder:open_transformers",
 ]
+# Names the model that is meant when none is named.
+DEFAULT = "clip_italian.models.shipped:default_name"
 _TRAIN_LIBRARIES = ("torch", "transformers", "tokenizers", "huggingface_hub")
 
 
-def load(name_or_path: str | Path, *, device: str = "cpu") -> Encoder:
-    """Open a model by directory, or by hub id where the hub can be reached.
+def load(name_or_path: str | Path | None = None, *, device: str = "cpu") -> Encoder:
+    """Open a model that comes with the package by its name, any other by directory, or by hub id where there is a hub.
 
-    Raises BadModel when no opener knows the name or the model is broken, MissingExtra when its library is missing.
+    Without a name: clip-italian-base where its package is installed (extra `base`), else clip-italian-small. Raises
+    BadModel when no opener knows the name, the model is broken, or this build carries none; MissingExtra when its
+    library or package is missing; CannotWrite when its parts cannot be put together in the user's cache.
 
-    >>> load("runs/mine").encode_texts(["un gatto sul divano"]).shape      # doctest: +SKIP
+    >>> load().encode_texts(["un gatto sul divano"]).shape                 # doctest: +SKIP
     (1, 512)
     """
+    if name_or_path is None:
+        name = default_name()
+    else:
+        # A path is never a model's name: Path("./clip-italian-base") has lost its dot.
+        name = str(name_or_path.absolute() if isinstance(name_or_path, Path) else name_or_path)
+    if Path(name).is_absolute() and not Path(name).exists():
+        raise BadModel(f"{name}: there is no such directory; check the name")
     for opener in OPENERS:
-        encoder = _open(opener, str(name_or_path), device)
+        encoder = _open(opener, name, device)
         if encoder is not None:
             return encoder
     raise BadModel(f"{name_or_path}: neither a model directory nor a hub id of the form owner/name")
 
 
+def default_name() -> str:
+    """Return the name of the model that `load()` opens. Raises BadModel when this build carries none, MissingExtra."""
+    return str(_named(DEFAULT)())
+
+
+def _named(reference: str) -> Any:
+    module, function = reference.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
 def _open(opener: str, name: str, device: str) -> Encoder | None:
-    module, function = opener.split(":")
     try:
-        encoder = getattr(importlib.import_module(module), function)(name, device)
+        encoder = _named(opener)(name, device)
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in _TRAIN_LIBRARIES:
             raise
         raise MissingExtra(
-            f"{name}: opening a model needs {library}, which is not installed; run: pip install 'clip-italian[train]'"
+            f"{name}: opening a model that is not exported needs {library}, which is not installed; run: "
+            "pip install 'clip-italian[train]'"
         ) from error
     assert encoder is None or isinstance(encoder, Encoder)
     return encoder

@@ -1,6 +1,6 @@
 """Files that are whole or absent: atomic writes, hashes, locks.
 
-Public names: atomic_write, write_json, sha256_file, sha256_parts, lock.
+Public names: atomic_write, write_json, whole_folder, sha256_file, sha256_parts, lock.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,6 +48,22 @@ def write_json(path: Path | str, value: Any) -> None:
         stream.write("\n")
 
 
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder` that becomes it when the block succeeds, and is removed when it does not.
+
+    `folder` may be there, if empty. A process killed inside the block leaves `.NAME.….part`. Raises OSError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def sha256_file(path: Path | str) -> str:
     """Hash a file's bytes; returns 64 hex digits."""
     with Path(path).open("rb") as stream:
@@ -63,16 +80,17 @@ def sha256_parts(parts: Iterable[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def lock(path: Path | str, purpose: str) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (made if absent) while the block runs; raises Busy if another process has it.
+def lock(path: Path | str, purpose: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (made if absent) while the block runs.
 
-    The kernel drops the lock when the process ends, however it ends.
+    While another process has it: raises Busy, or with `wait` waits. The kernel drops the lock when the process ends,
+    however it ends.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"{path}: another process is {purpose} there; wait for it or stop it first") from None
         yield

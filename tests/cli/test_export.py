@@ -31,13 +31,22 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    """120 captioned pictures, and the same ones in folders named after three classes."""
     folder = tmp_path_factory.mktemp("data")
     lines = []
-    for number in range(100):
-        Image.new("RGB", (32, 32), (number * 2, 255 - number, number * 37 % 256)).save(folder / f"{number}.png")
+    for number in range(120):
+        image = Image.new("RGB", (32, 32), (number * 2, 255 - number, number * 37 % 256))
+        place = folder / "classes" / ("gatto", "cane", "casa")[number % 3] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image.save(place)
+        image.save(folder / f"{number}.png")
         lines.append(json.dumps({"image_path": f"{number}.png", "captions": [f"un gatto e {number} cerchi rossi"]}))
     (folder / "dev.jsonl").write_text("\n".join(lines), "utf-8")
-    return folder / "dev.jsonl"
+    return folder
+
+
+def gate_options(data):
+    return "--data", data / "dev.jsonl", "--images", data / "classes", "--labels", "gatto,cane,casa"
 
 
 def command(monkeypatch, capsys, *arguments):
@@ -56,20 +65,29 @@ def test_every_option_is_told():
     assert len(options) > 6 and options <= set(re.findall(r"--[\w-]+", text)) | {"--help"}
 
 
-def test_int8_needs_data(model, tmp_path, monkeypatch, capsys):
-    code, _, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out", "--int8")
-    assert code == 2 and "--data" in err
+@pytest.mark.parametrize("given", [(), ("--data",), ("--images", "--labels"), ("--data", "--images")])
+def test_smaller_weights_need_captioned_and_labelled_pictures(given, model, data, tmp_path, monkeypatch, capsys):
+    options = gate_options(data)
+    some = [part for place in range(0, 6, 2) if options[place] in given for part in options[place : place + 2]]
+    for weights in ("float16", "int8"):
+        code, _, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out", "--weights", weights, *some)
+        assert code == 2 and "--labels" in err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gated_export_keeps_its_table(model, data, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
-    code, shown, err = command(monkeypatch, capsys, model, "--out", out, "--int8", "--data", data, "--limit", 100)
+    options = ("--out", out, "--weights", "int8", *gate_options(data), "--limit", 100, "--pictures", 110)
+    code, shown, err = command(monkeypatch, capsys, model, *options)
     assert code == 0, err
-    assert "recall@10" in shown and "text.onnx" in shown
-    gate = json.loads((out / "model.json").read_text("utf-8"))["gate"]
-    assert gate["passed"] and len(gate["scores"]) == 6 and gate["limit"] == 100
-    assert "| text→image recall@1 |" in (out / "README.md").read_text("utf-8")
+    assert "recall@10" in shown and "accuracy@1" in shown and "text.onnx" in shown
+    description = json.loads((out / "model.json").read_text("utf-8"))
+    gate = description["gate"]
+    assert gate["passed"] and len(gate["scores"]) == 7 and gate["limit"] == 100
+    assert {score["n"] for score in gate["scores"]} == {110}
+    card = (out / "README.md").read_text("utf-8")
+    assert "| text→image recall@1 |" in card and "| pictures accuracy@1 |" in card and "weights in int8" in card
+    assert all(digest in card for digest in description["files"].values()) and "32 × 32 pixels" in card
     assert load(out).encode_texts(["gatto"]).shape == (1, 8)
 
 
@@ -78,12 +96,18 @@ def test_past_the_limit_nothing_is_left(model, data, tmp_path, monkeypatch, caps
     from clip_italian.models import onnx_export
 
     def worse(before, after, sets, limit, progress=None):
-        return gate.Gate((gate.Score("x/dev.jsonl", "text→image recall@1", 100, 50.0, 48.5),), limit)
+        return gate.Gate((gate.Score("x/dev.jsonl", "text→image recall@1", 100, 50.0, 48.5, -2.0, -1.0),), limit)
 
     monkeypatch.setattr(gate, "measure", worse)
     monkeypatch.setattr(onnx_export, "_compare", lambda before, after: {"images": 1.0, "texts": 1.0})
-    monkeypatch.setattr(onnx_export, "_write", lambda module, inputs, shapes, path, int8: path.write_bytes(b"x"))
-    code, shown, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out", "--int8", "--data", data)
-    assert code == 1
-    assert "-1.50 !" in shown and "-1.50 points" in err and "--limit" in err
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(onnx_export, "_write", lambda module, inputs, shapes, path, weights: path.write_bytes(b"x"))
+    for options in (("--weights", "int8", *gate_options(data)), ("--data", data / "dev.jsonl")):
+        code, shown, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out", *options)
+        assert code == 1
+        assert "-1.50" in shown and "-1.50 points" in err and "--limit" in err
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_spaced_evenly():
+    assert export._spaced(range(10), 4) == [0, 2, 5, 7]
+    assert export._spaced(range(3), 4) == range(3) and export._spaced(range(3), None) == range(3)

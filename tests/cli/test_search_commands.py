@@ -1,10 +1,12 @@
 """index, search and classify as a person types them."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from clip_italian.cli import classify, index, search
 from clip_italian.errors import BadAlbum, BadLabels, BadModel, BadQuery, ClipItalianError
+from clip_italian.search.album import Album
 
 COLOURS = {"rosso": (230, 20, 20), "verde": (20, 220, 30), "blu": (20, 20, 230)}
 
@@ -43,6 +46,10 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+def fake_encoder() -> Any:
+    return importlib.import_module("fake_encoder")
+
+
 def index_it() -> Result:
     result = run("index", "foto", "--album", "foto.album", "--model", "fake")
     assert result.exit_code == 0, result.output
@@ -61,11 +68,55 @@ def test_index_reports(folder: Path) -> None:
     assert "1 skipped:" in run("index", "foto", "--album", "foto.album", "--retry").stdout
 
 
-def test_a_new_album_needs_a_model(folder: Path) -> None:
+def test_a_new_album_takes_the_default_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clip_italian.encoder.DEFAULT", "fake_encoder:default_fake")
     result = run("index", "foto", "--album", "foto.album")
-    assert result.exit_code == 2
-    assert "needs a model" in result.output
+    assert result.exit_code == 0 and result.stderr.splitlines()[0] == "model: fake"
+    assert json.loads(run("search", "blu", "--album", "foto.album", "--json").stdout)["model"] == f"{'fake':0<64}"
+    assert run("search", "blu", "--album", "foto.album").stderr == "model: fake\n"
+    shown = run("classify", "foto/blu 2.png", "--labels", "blu,rosso")
+    assert shown.stderr == "model: fake\n" and shown.stdout.startswith("blu")
+
+
+def test_without_a_default_model_nothing_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIP_ITALIAN_MODELS", str(folder))
+    result = run("index", "foto", "--album", "foto.album")
+    assert isinstance(result.exception, BadModel) and "carries none" in str(result.exception)
     assert not Path("foto.album").exists()
+
+
+def test_an_album_whose_model_has_moved_says_what_to_do(folder: Path, tmp_path: Path) -> None:
+    with Album.create("foto.album", folder, fake_encoder().ColourEncoder(), model=str(tmp_path / "runs" / "mine")):
+        pass
+    for words in (["search", "blu"], ["index", "foto"]):
+        result = run(*words, "--album", "foto.album")
+        assert isinstance(result.exception, BadModel)
+        assert "runs/mine: there is no such directory" in str(result.exception)
+        assert "it made this album; give --model where it is now" in str(result.exception)
+
+
+def test_a_folder_without_pictures_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vuota").mkdir()
+    (tmp_path / "vuota" / "note.txt").write_text("x")
+    result = run("index", "vuota", "--album", "foto.album", "--model", "fake")
+    assert result.exit_code == 0 and "vuota: no pictures there, nor in its folders (looked for avif," in result.stderr
+
+
+def test_photos_that_are_gone_are_marked(folder: Path) -> None:
+    index_it()
+    (folder / "blu 2.png").unlink()
+    result = run("search", "blu", "--album", "foto.album")
+    marked = [line for line in result.stdout.splitlines() if line.endswith("(gone)")]
+    assert len(marked) == 1 and "blu 2.png" in marked[0]
+    assert "1 of them are no longer there; run index again" in result.stderr
+    hits = json.loads(run("search", "blu", "--album", "foto.album", "--json").stdout)["hits"]
+    assert [Path(hit["path"]).name for hit in hits if hit["gone"]] == ["blu 2.png"]
+
+
+def test_a_sheet_that_is_no_png_is_refused_before_the_search(folder: Path) -> None:
+    result = run("search", "blu", "--album", "none.album", "--sheet", "found.pdf")
+    assert result.exit_code == 2 and "PNG" in result.output
 
 
 def test_search_prints_rank_score_path(folder: Path) -> None:
@@ -101,6 +152,7 @@ def test_search_json_and_sheet(folder: Path) -> None:
     [
         (["search", "blu", "--album", "none.album"], BadAlbum, "there is no album"),
         (["search", " ", "--album", "foto.album"], BadQuery, "the query is empty"),
+        (["search", "blu " * 2500, "--album", "foto.album"], BadQuery, "10,000 characters, and at most 1,000"),
         (["search", "blu", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
         (["search", "blu", "--album", "foto.album", "--model", "none"], BadModel, "none: neither"),
         (["index", "foto", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
@@ -128,6 +180,16 @@ def test_classify(folder: Path) -> None:
     found = json.loads(run("classify", "foto/blu 2.png", "--labels", "rosso,blu", "--model", "fake", "--json").stdout)
     assert [row["label"] for row in found["labels"]] == ["blu", "rosso"]
     assert sum(row["probability"] for row in found["labels"]) == pytest.approx(1)
+
+
+def test_classify_takes_sets_and_files_of_names(folder: Path) -> None:
+    result = run("classify", "foto/blu 2.png", "--labels", "cifar10", "--model", "fake", "-k", "3")
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 3
+    assert "and 7 names less likely (-k 10 shows all)" in result.stderr
+    Path("nomi.txt").write_text("rosso\nblu\n")
+    assert run("classify", "foto/blu 2.png", "--labels", "nomi.txt", "--model", "fake").stdout.startswith("blu")
+    nobody = run("classify", "foto/blu 2.png", "--labels", "cifar11", "--model", "fake")
+    assert isinstance(nobody.exception, BadLabels) and "cifar100" in str(nobody.exception)
 
 
 def test_the_model_runs_where_it_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

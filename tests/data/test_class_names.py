@@ -1,9 +1,18 @@
 """The Italian names of ImageNet's classes: complete, told apart, and with the right articles."""
 
+import gzip
+
 import numpy as np
 import pytest
 
-from clip_italian.data.class_names import DRAWN_TEMPLATES, Form, imagenet, read_class_names
+from clip_italian.data.class_names import (
+    DRAWN_TEMPLATES,
+    LABEL_SETS,
+    Form,
+    imagenet,
+    label_set,
+    read_class_names,
+)
 from clip_italian.errors import BadLabels
 
 
@@ -14,12 +23,79 @@ def test_there_are_a_thousand_classes_with_a_name_of_their_own():
     assert [name.wnid for name in names] == sorted(name.wnid for name in names), "ILSVRC's order is that of WordNet ids"
 
 
-def test_names_are_bare_and_clean():
-    for name in imagenet():
+SIZES = {
+    "imagenet": 1000, "tiny-imagenet": 200, "imagenette": 10, "cifar10": 10, "cifar100": 100, "coco": 80, "places": 90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", LABEL_SETS)
+def test_no_two_classes_of_a_set_share_a_name_or_an_id(which):
+    names = label_set(which)
+    assert len(names) == SIZES[which] == len({name.wnid for name in names})
+    firsts = [name.form.with_article().casefold() for name in names]
+    assert len(set(firsts)) == len(firsts)
+    owners = {}  # another name of a class is no name of a class beside it
+    for number, name in enumerate(names):
+        for form in (name.form, *name.others):
+            assert owners.setdefault(form.name.casefold(), number) == number, form.name
+
+
+def test_sets_keep_their_data_sets_order():
+    assert [one.wnid for one in label_set("cifar10")][:3] == ["airplane", "automobile", "bird"]
+    for which in ("cifar100", "tiny-imagenet", "imagenette"):
+        ids = [one.wnid for one in label_set(which)]
+        assert ids == sorted(ids), which
+    assert [one.wnid for one in label_set("coco")][::79] == ["person", "toothbrush"]
+    assert label_set("tiny-imagenet")[0] == imagenet()[1] and imagenet()[1].form.name == "pesce rosso"
+
+
+def test_tiny_imagenet_has_the_wnids_of_the_data(shared):
+    wnids = (shared / "data" / "tiny-imagenet" / "wnids.txt").read_text().split()
+    assert [one.wnid for one in label_set("tiny-imagenet")] == wnids
+
+
+def test_the_doc_names_every_set(request):
+    text = (request.config.rootpath / "docs" / "labels.md").read_text("utf-8")
+    for which in LABEL_SETS:
+        row = next(line for line in text.splitlines() if line.startswith("|") and f"`{which}`" in line)
+        assert f"{SIZES[which]:,}" in row
+
+
+def test_an_unknown_set_is_told_with_the_known_ones():
+    with pytest.raises(BadLabels, match=r"imagenot: no such set of class names; there are imagenet, tiny-imagenet"):
+        label_set("imagenot")
+
+
+@pytest.mark.parametrize("which", LABEL_SETS)
+def test_names_are_bare_and_clean(which):
+    for name in label_set(which):
         for form in (name.form, *name.others):
             assert form.name == form.name.strip() and form.name, name.wnid
             first = form.name.split()[0].casefold()
             assert first not in ("un", "uno", "una", "il", "lo", "la", "i", "gli", "le"), form.name
+
+
+@pytest.mark.parametrize("which", LABEL_SETS)
+def test_genders_are_those_of_the_dictionary(shared, which):
+    """The first word decides; Apertium's table knows it, though not every word of every name."""
+    genders: dict[str, set[str]] = {}
+    with gzip.open(
+        shared / "data" / "italian" / "apertium_it_nouns_adjectives.tsv.gz", "rt", encoding="utf-8"
+    ) as lines:
+        for form, _, tags in (line.rstrip("\n").split("\t") for line in lines):
+            if tags.startswith("n."):
+                genders.setdefault(form.casefold(), set()).add(tags)
+    known = 0
+    for name in label_set(which):
+        for form in (name.form, *name.others):
+            tags = genders.get(form.name.split()[0].casefold())
+            if not tags or form.name.split()[0] in ("lama", "golf", "TV", "portafogli", "luna"):
+                continue
+            known += 1
+            number = "pl" if form.plural else "sg"
+            fits = (tag.split(".")[1:] for tag in tags)
+            assert any(form.gender in parts[0] and parts[-1] in (number, "sp") for parts in fits), (form, tags)
+    assert known > len(label_set(which)) / 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from clip_italian import load
 from clip_italian.cli import demo as command
 from clip_italian.demo import drawn, photos
 from clip_italian.errors import BadRecipe
+from clip_italian.evaluation import scenes
 from clip_italian.search.album import Album
 
 SMALL = {"VALID": 24, "TEST": 20, "SINGLES": 24, "ASKED": 20, "ALBUM": 30}
@@ -46,11 +49,18 @@ def run(app, *arguments):
 @pytest.fixture
 def small(monkeypatch):
     for name, value in SMALL.items():
-        monkeypatch.setattr(drawn, name, value)
+        monkeypatch.setattr(drawn if hasattr(drawn, name) else scenes, name, value)
 
 
 def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
-    arguments = ["--out", tmp_path, "--scenes", 96, *(part for setting in SETTINGS for part in ("--set", setting))]
+    arguments = [
+        "--train",
+        "--out",
+        tmp_path,
+        "--scenes",
+        96,
+        *(part for setting in SETTINGS for part in ("--set", setting)),
+    ]
     result = run(app, *arguments)
     assert result.exit_code == 0, result.output
     for said in ("mrr@10", "accuracy@1", "left_right", "count 1-4", "make demo PHOTOS="):
@@ -76,7 +86,8 @@ def test_scenes_are_drawn_learned_measured_and_searched(app, small, tmp_path):
 
 
 def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
-    run(app, "--out", tmp_path / "a", "--scenes", 96, *(part for setting in SETTINGS for part in ("--set", setting)))
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    run(app, "--train", "--out", tmp_path / "a", "--scenes", 96, *settings)
     photos = tmp_path / "foto"
     photos.mkdir()
     for number in range(3):
@@ -107,9 +118,46 @@ def test_albums_of_several_folders_and_models_live_side_by_side(colours, tmp_pat
         for folder in folders:
             added = []
             for _ in range(2):
-                summary, album, sheet = photos.find(load(model), model, folder, out, progress=lambda progress: None)
-                added.append(summary.added)
+                found = photos.find(load(model), model, folder, out, progress=lambda progress: None)
+                album, sheet = found.album, found.sheet
+                added.append(found.summary.added)
                 assert album.is_file() and sheet.is_file() and album.name.startswith(folder.name[:20])
             assert added == [1, 0], "the same folder and model have the same album"
             made |= {album, sheet}
     assert len(made) == 12
+
+
+def test_without_photos_scenes_are_drawn_and_searched_with_the_default_model(colours, app, tmp_path, monkeypatch):
+    monkeypatch.setattr("clip_italian.encoder.DEFAULT", "fake_encoder:default_fake")
+    result = run(app, "--out", tmp_path, "--scenes", 16)
+    assert result.exit_code == 0, result.output
+    assert "16 photos added" in result.output and "model: fake" in result.stderr
+    found, known = re.search(r"(\d+) of (\d+) queries find a right picture first", result.output).groups()
+    assert 0 <= int(found) <= int(known) and int(known) >= 9
+    [sheet], [album] = tmp_path.glob("scenes-16-*.png"), tmp_path.glob("scenes-16-*.db")
+    assert str(sheet) in result.output and str(album) in result.output
+    with Album.open(album) as opened:
+        assert opened.model == "fake"
+    again = run(app, "--out", tmp_path, "--scenes", 16)
+    assert "0 photos added, 16 unchanged" in again.output
+
+
+def test_without_training_nothing_of_torch_is_loaded(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'search')!r})\n"
+        "from clip_italian import cli, encoder\n"
+        "encoder.OPENERS, encoder.DEFAULT = ['fake_encoder:open_fake'], 'fake_encoder:default_fake'\n"
+        f"sys.argv = ['clip-italian', 'demo', '--out', {str(tmp_path)!r}, '--scenes', '12']\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "12 photos added" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--train", "--model", "x"], ["--train", "--photos", "."], ["--set", "seed=1"], ["--photos", ".", "--scenes", "20"],
+])  # fmt: skip
+def test_options_that_do_not_go_together(app, tmp_path, arguments):
+    assert run(app, "--out", tmp_path / "out", *arguments).exit_code == 2
+    assert not (tmp_path / "out").exists()

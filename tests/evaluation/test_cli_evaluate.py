@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from clip_italian.cli import evaluate
 from clip_italian.errors import BadLabels
+from clip_italian.italian import TEMPLATES
 
 
 @pytest.fixture
@@ -67,6 +68,25 @@ def test_zero_shot_end_to_end(run, paint, tmp_path):
     assert scores["settings"]["templates"] == ["foto di {}", "{}"] and scores["n_images"] == 3
     refused = run(*arguments, "--labels", "rosso,rosso")
     assert isinstance(refused.exception, BadLabels)
+
+
+def test_zero_shot_on_a_folder_with_a_table_and_a_set_of_names(run, paint, tmp_path):
+    for name in ("a.png", "b.png"):
+        paint(f"album/{name}", "rosso")
+    (tmp_path / "album.tsv").write_text("file\twnid\na.png\tcat\nb.png\tdog\n")
+    out, again = tmp_path / "scores.json", tmp_path / "again.json"
+    arguments = ("zero-shot", "--model", "colours", "--images", tmp_path / "album", "--labels", "cifar10")
+    done = run(*arguments, "--json", out)
+    assert done.exit_code == 0, done.output
+    scores = json.loads(out.read_text())
+    assert scores["n_images"] == 2 and scores["settings"]["n_classes"] == 10
+    assert scores["settings"]["templates"] == list(TEMPLATES)
+    (tmp_path / "album.tsv").rename(tmp_path / "mine.tsv")
+    assert isinstance(run(*arguments).exception, BadLabels)  # no class for any picture
+    assert run(*arguments, "--classes", tmp_path / "mine.tsv", "--json", again).exit_code == 0
+    assert json.loads(again.read_text()) == scores
+    unknown = run(*arguments[:-1], "cifar")
+    assert isinstance(unknown.exception, BadLabels) and "cifar10, cifar100" in str(unknown.exception)
 
 
 def test_queries_end_to_end(run, paint, tmp_path):

@@ -31,6 +31,10 @@ def samples(tmp_path, count=120, captions=True):
     ]
 
 
+def score(name, before, after):
+    return Score("d", name, 100, before, after, -2.0, 1.0)
+
+
 def test_points_of_both_directions_and_of_classes_are_compared(tmp_path):
     one = GateSet("a/dev.jsonl", samples(tmp_path), [str(n) for n in range(120)])
     gate = measure(Numbers(), Numbers(wrong=range(6)), [one], limit=1.0)
@@ -45,19 +49,42 @@ def test_points_of_both_directions_and_of_classes_are_compared(tmp_path):
     assert found["image→text recall@1"].change == pytest.approx(-100 * 7 / 120)
     assert found["pictures accuracy@1"].change == pytest.approx(-100 * 7 / 120)
     assert {score.name for score in gate.failed} >= {"text→image recall@1", "pictures accuracy@1"}
-    assert not to_json(gate)["passed"]
+    for lost in (found["text→image recall@1"], found["pictures accuracy@1"]):
+        assert -12 < lost.low < lost.change < lost.high < 0
+    document = to_json(gate)
+    assert not document["passed"]
+    assert document["scores"][0]["change"] == {
+        "value": -5.0,
+        "low": pytest.approx(-9.2, abs=1),
+        "high": pytest.approx(-1.7, abs=1),
+    }
+
+
+def test_a_change_is_drawn_by_picture_not_by_caption(tmp_path):
+    def captioned(copies):
+        return [
+            Sample(str(n), ImageRef(tmp_path, data=str(n).encode()), (Caption(str(n)),) * copies) for n in range(120)
+        ]
+
+    wide = [
+        next(iter(measure(Numbers(), Numbers(wrong=range(12)), [GateSet("x", captioned(n))], 1.0).scores))
+        for n in (1, 5)
+    ]
+    assert wide[1].n == 5 * wide[0].n and wide[1].high - wide[1].low == pytest.approx(
+        wide[0].high - wide[0].low, rel=0.01
+    )
 
 
 def test_an_equal_model_passes_with_no_loss_allowed(tmp_path):
     gate = measure(Numbers(wrong=[3]), Numbers(wrong=[3]), [GateSet("x", samples(tmp_path))], limit=0)
     assert not gate.failed and to_json(gate)["passed"]
-    assert all(score.change == 0 for score in gate.scores)
+    assert all(score.change == score.low == score.high == 0 for score in gate.scores)
 
 
 def test_the_limit_itself_passes_and_gains_do():
-    scores = (Score("d", "at", 100, 50.0, 49.0), Score("d", "gain", 100, 50.0, 60.0), Score("d", "past", 100, 50, 48.9))
+    scores = (score("at", 50, 49), score("gain", 50, 60), score("past", 50, 48.9))
     assert [score.name for score in Gate(scores, 1.0).failed] == ["past"]
-    broken = Gate((Score("d", "nan", 100, 50.0, float("nan")),), 1.0)
+    broken = Gate((score("nan", 50, float("nan")),), 1.0)
     assert broken.failed
 
 
@@ -79,8 +106,8 @@ def test_what_cannot_be_scored_is_refused(tmp_path):
 
 
 def test_the_table_marks_what_is_past_the_limit():
-    gate = Gate((Score("d", "recall@1", 100, 50.0, 48.5), Score("d", "recall@5", 100, 70.0, 70.25)), 1.0)
+    gate = Gate((score("recall@1", 50, 48.5), score("recall@5", 70, 70.25)), 1.0)
     lines = markdown(gate).splitlines()
-    assert lines[2] == "| d | recall@1 | 100 | 50.00 | 48.50 | -1.50 ! |"
-    assert lines[3] == "| d | recall@5 | 100 | 70.00 | 70.25 | +0.25 |"
+    assert lines[2] == "| d | recall@1 | 100 | 50.00 | 48.50 | -1.50 [-2.00 to +1.00] ! |"
+    assert lines[3] == "| d | recall@5 | 100 | 70.00 | 70.25 | +0.25 [-2.00 to +1.00] |"
     assert table(gate).row_count == 2

@@ -1,7 +1,11 @@
+import io
+import tarfile
+
 import pytest
 
 from clip_italian.errors import BadLabels
-from clip_italian.evaluation.labels import read_labels, read_templates
+from clip_italian.evaluation.labels import default_templates, label_ids, read_classed, read_labels, read_templates
+from clip_italian.italian import TEMPLATES
 
 
 def test_names_come_from_a_list_a_file_or_a_column(tmp_path):
@@ -40,8 +44,80 @@ def test_bad_lists_are_refused():
         read_labels("gatto,,cane")
     with pytest.raises(BadLabels, match="'gatto' is already at class 1"):
         read_labels("gatto,gatto")
-    with pytest.raises(BadLabels, match="neither a file nor a list"):
+    with pytest.raises(BadLabels, match=r"neither a file, nor a list.* nor one of the sets of names: imagenet, "):
         read_labels("missing.txt")
+
+
+def test_sets_of_names_have_their_articles_and_ids(tmp_path, monkeypatch):
+    tiny = read_labels("tiny-imagenet")
+    assert len(tiny) == 200 and tiny[0] == "un pesce rosso" and label_ids("tiny-imagenet")[0] == "n01443537"
+    assert len(read_labels("imagenet")) == 1000
+    assert dict(zip(label_ids("coco"), read_labels("coco"), strict=True))["scissors"] == "forbici"
+    assert label_ids("gatto,cane") == ()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coco").write_text("gatto\ncane\n")  # a file of the same name is read where its path is given
+    assert len(read_labels("coco")) == 80 and read_labels("./coco") == ("gatto", "cane")
+    with pytest.raises(BadLabels, match="coco: this set of names has no columns"):
+        read_labels("coco", column="nome")
+
+
+def test_sets_of_names_go_into_sentences_and_others_stand_alone():
+    assert default_templates("coco") == TEMPLATES and default_templates("gatto,cane") == ("{}",)
+    assert read_templates(TEMPLATES) == TEMPLATES
+
+
+NAMES, IDS = ("rosso", "verde", "blu"), ("n1", "n2", "n3")
+
+
+def labels(images, names, **options):
+    return {sample.key: sample.label for sample in read_classed(images, names, **options)}
+
+
+def test_classes_come_from_a_table_beside_the_folder(paint, tmp_path):
+    for name in ("r.png", "sotto/v.png", "b.png"):
+        paint(f"album/{name}", "rosso")
+    table = tmp_path / "album.tsv"
+    table.write_text("file\tid\twnid\nb.png\t5\tn3\nsotto/v.png\t5\tverde\nr.png\t5\t0\n")
+    expected = {"b.png": 2, "r.png": 0, "sotto/v.png": 1}
+    assert labels(tmp_path / "album", NAMES, ids=IDS) == expected
+    table.rename(tmp_path / "other.tsv")
+    assert labels(tmp_path / "album", NAMES, ids=IDS, table=tmp_path / "other.tsv") == expected
+    assert set(labels(tmp_path / "album", NAMES, ids=IDS).values()) == {None}
+
+
+def test_classes_come_from_folders_named_after_them(paint, tmp_path):
+    for name in ("n2/a.png", "altro/n3/b.png", "blu/c.png", "0/d.png"):
+        paint(f"album/{name}", "rosso")
+    assert labels(tmp_path / "album", NAMES, ids=IDS) == {
+        "0/d.png": None, "altro/n3/b.png": 2, "blu/c.png": 2, "n2/a.png": 1,
+    }  # fmt: skip
+
+
+def test_classes_of_a_tar_are_its_own(paint, tmp_path):
+    with tarfile.open(tmp_path / "dev.tar", "w") as tar:
+        for name, data in (("a.png", paint("a.png", "rosso").read_bytes()), ("a.cls", b"2")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    (tmp_path / "dev.tar.tsv").write_text("file\twnid\na\tn1\n")
+    assert labels(tmp_path / "dev.tar", NAMES, ids=IDS) == {"a": 2}
+    assert labels(tmp_path / "dev.tar", NAMES, ids=IDS, table=tmp_path / "dev.tar.tsv") == {"a": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("file\tname\na.png\tn1\n", "header with file and one of wnid, class, label; this one has file, name"),
+        ("file\twnid\nz.png\tn1\n", "line 2: 'z.png' is not among the pictures"),
+        ("file\twnid\na.png\tn9\n", "line 2: 'n9' is none of the 3 classes"),
+        ("file\twnid\na.png\n", "line 2: '' is none of the 3 classes"),
+    ],
+)
+def test_a_bad_table_of_classes_is_told_by_its_line(paint, tmp_path, content, complaint):
+    paint("album/a.png", "rosso")
+    (tmp_path / "album.tsv").write_text(content)
+    with pytest.raises(BadLabels, match=complaint):
+        labels(tmp_path / "album", NAMES, ids=IDS)
 
 
 def test_templates_come_one_by_one_or_from_a_file(tmp_path):

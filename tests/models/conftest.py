@@ -1,8 +1,12 @@
-"""The towers from pip, read once for all tests; they are skipped where the extra `base` is not installed."""
+"""The towers from pip and models made of them, once for all tests; skipped where an extra is not installed."""
+
+from pathlib import Path
 
 import pytest
 
 from clip_italian.errors import MissingExtra
+
+PHOTOS = Path(__file__).parents[2] / "models" / "photos-it"
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,32 @@ def lite_tower():
         return build_image_tower({"type": "efficientnet-lite2"}).eval()
     except MissingExtra as missing:
         pytest.skip(f"needs the extra base: {missing}")
+
+
+@pytest.fixture(scope="session")
+def base_folder(e5_package, lite_tower, tmp_path_factory):
+    """The photo model as a folder that the package may carry; tests must leave it alone."""
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    from clip_italian.models import cache
+    from clip_italian.models.ship import ship
+
+    root = tmp_path_factory.mktemp("base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.VARIABLE, str(root / "cache"))
+        ship(PHOTOS, root / "clip-italian-base")
+    return root / "clip-italian-base"
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory):
+    """A model that is all ours, exported; tests must leave it alone."""
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    from small import checkpoint
+
+    from clip_italian.models.checkpoint import save_checkpoint
+    from clip_italian.models.onnx_export import export_model
+
+    root = tmp_path_factory.mktemp("small")
+    save_checkpoint(checkpoint("scratch-image", "bag-of-words"), root / "model")
+    export_model(root / "model", root / "clip-italian-small")
+    return root / "clip-italian-small"

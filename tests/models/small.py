@@ -24,6 +24,7 @@ IMAGE = {
         "config": {"model_type": "mobilenet_v2", "depth_multiplier": 0.35, "image_size": 32},
     },
     "scratch-image": {"type": "scratch-image"},
+    "mobile-image": {"type": "mobile-image", "width": 0.25, "dim": 32},
 }
 TEXT = {
     "multilingual-e5-small": {"type": "multilingual-e5-small", "cut": 10, "low_rank": 2},

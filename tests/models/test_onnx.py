@@ -13,7 +13,7 @@ from PIL import Image
 from small import CAPTIONS, checkpoint
 
 from clip_italian import load
-from clip_italian.encoder import Encoder
+from clip_italian.encoder import Encoder, PatchEncoder
 from clip_italian.errors import BadModel, CannotWrite, ClipItalianError, CorruptImage
 from clip_italian.models.checkpoint import save_checkpoint
 from clip_italian.models.onnx_encoder import BATCH, OnnxEncoder, fingerprint
@@ -24,7 +24,10 @@ pytest.importorskip("onnxscript", reason="needs the extra export")
 from clip_italian.models.onnx_export import DenseE5, export_model  # noqa: E402
 
 PHOTOS = Path(__file__).parents[2] / "models" / "photos-it"
-TEXTS = [*CAPTIONS, "", "gatto", "un cane bianco e uno nero corrono insieme sulla spiaggia verso il mare " * 3, "кот"]
+TEXTS = [
+    *CAPTIONS, "", "gatto", "un cane bianco e uno nero corrono insieme sulla spiaggia verso il mare " * 3,
+    "кот", "日本語", "x" * 10_000, " \t ",
+]  # fmt: skip
 
 
 def pictures(count, seed=0):
@@ -50,6 +53,16 @@ def assert_equal_encoders(torch_encoder, exported):
         assert lowest_cosine(torch_encoder.encode_texts(texts), exported.encode_texts(texts)) >= 0.999
     assert lowest_cosine(torch_encoder.encode_texts(TEXTS), exported.encode_texts(TEXTS)) >= 0.999
     assert np.ptp(exported.encode_texts(TEXTS), axis=0).max() > 0.01  # not one vector for everything
+    assert isinstance(torch_encoder, PatchEncoder)
+    if isinstance(exported, PatchEncoder):
+        assert_equal_patches(torch_encoder, exported)
+
+
+def assert_equal_patches(torch_encoder, exported):
+    for image in pictures(3):
+        one, other = torch_encoder.encode_patches(image), exported.encode_patches(image)
+        assert one.ndim == 3 and one.shape[-1] == exported.dim
+        assert lowest_cosine(one.reshape(-1, exported.dim), other.reshape(-1, exported.dim)) >= 0.999
 
 
 def saved(tmp_path, *kinds, **changes):
@@ -88,7 +101,30 @@ def test_an_exported_model_gives_the_vectors_of_the_source(source, made):
 def test_other_towers_and_heads(tmp_path):
     places, attention = ({"type": kind, "hidden": 16, "heads": 2, "centred": True} for kind in ("places", "attention"))
     directory = saved(tmp_path, "scratch-image", "gated-text", image_head=places, text_head=attention)
-    assert_equal_encoders(load(directory), export_model(directory, tmp_path / "out"))
+    exported = export_model(directory, tmp_path / "out")
+    assert_equal_encoders(load(directory), exported)
+    assert not isinstance(exported, PatchEncoder)  # they would cost every picture a head a place
+    with pytest.raises(AttributeError):
+        exported.encode_patches(pictures(1)[0])
+
+
+def test_patches_of_a_larger_picture_and_folded_norms(tmp_path):
+    import torch
+
+    made = checkpoint("mobile-image", "bag-of-words")
+    with torch.no_grad():
+        for name, buffer in made.model.image_tower.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.add_(torch.rand(buffer.shape))
+    save_checkpoint(made, tmp_path / "model")
+    exported = export_model(tmp_path / "model", tmp_path / "out")
+    assert_equal_encoders(load(tmp_path / "model"), exported)
+    description = json.loads((tmp_path / "out" / "model.json").read_text("utf-8"))
+    assert description["preprocess"]["size"] == 32 and description["patch_size"] == 64
+    assert exported.encode_patches(pictures(1)[0]).shape == (2, 2, 8)
+    assert description["check"]["lowest_cosine_patches"] >= 0.999
+    kinds = {node.op_type for node in onnx.load(tmp_path / "out" / "image.onnx").graph.node}
+    assert "Conv" in kinds and "BatchNormalization" not in kinds
 
 
 def test_the_dense_text_tower_equals_the_packed_one(e5_tower):
@@ -198,8 +234,10 @@ def change(directory, **values):
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"max_length": 5}, "altered"),
+    ({"patch_size": 64}, "altered"),
     ({"preprocess": {"size": 32, "resize": "crop", "mean": [0.5] * 3, "std": [0.5] * 3}}, "altered"),
-    ({"format": "onnx 2"}, "update clip-italian"),
+    ({"format": "onnx 1"}, "export the model again"),
+    ({"format": "onnx 3"}, "update clip-italian"),
     ({"files": {"image.onnx": "0"}}, "does not list"),
 ])  # fmt: skip
 def test_an_altered_description_is_refused(copied, values, message):
@@ -247,9 +285,31 @@ def test_a_network_from_elsewhere_is_refused(copied):
         load(copied)
 
 
+def test_networks_that_nothing_describes_are_refused(made, tmp_path):
+    shutil.copyfile(made / "text.onnx", tmp_path / "model.onnx")
+    with pytest.raises(BadModel, match=r"holds model\.onnx.*clip-italian export"):
+        load(tmp_path)
+
+
+def test_a_network_without_the_patches_that_are_promised_is_refused(copied):
+    image = onnx.load(copied / "image.onnx")
+    del image.graph.output[1]
+    onnx.save(image, copied / "image.onnx")
+    from clip_italian.files import sha256_file
+
+    files = json.loads((copied / "model.json").read_text("utf-8"))["files"]
+    files["image.onnx"] = sha256_file(copied / "image.onnx")
+    change(copied, fingerprint=fingerprint(change(copied, files=files)))
+    with pytest.raises(BadModel, match="gives no patches"):
+        load(copied).encode_patches(pictures(1)[0])
+
+
 def test_bad_input_and_devices_are_refused(made):
-    with pytest.raises(CorruptImage):
-        load(made).encode_images([b"no picture"])
+    for broken in (b"no picture", b"", Image.new("RGB", (0, 5))):
+        with pytest.raises(CorruptImage):
+            load(made).encode_images([broken])
+        with pytest.raises(CorruptImage):
+            load(made).encode_patches(broken)
     with pytest.raises(TypeError, match="list"):
         load(made).encode_texts("gatto")
     with pytest.raises(TypeError, match="list"):
@@ -263,7 +323,7 @@ def networks_of_made(made, monkeypatch):
     """Let an export take the networks of `made` instead of writing its own, which takes seconds."""
     from clip_italian.models import onnx_export
 
-    def copy(folder, checkpoint, int8):
+    def copy(folder, checkpoint, weights):
         for name in ("image.onnx", "text.onnx"):
             shutil.copyfile(made / name, folder / name)
 
@@ -293,16 +353,27 @@ def test_a_float_export_with_other_vectors_is_refused(networks_of_made, tmp_path
     assert list(tmp_path.iterdir()) == [other]
 
 
-def test_int8_touches_matrix_products_alone_and_rows_do_not_depend_on_neighbours(source, tmp_path):
-    encoder = export_model(source, tmp_path / "int8", int8=True)
-    kinds = [
-        {node.op_type for node in onnx.load(tmp_path / "int8" / name).graph.node}
-        for name in ("image.onnx", "text.onnx")
-    ]
-    assert all("MatMulInteger" in found for found in kinds)
-    assert "Conv" in kinds[0] and not {"ConvInteger", "QLinearConv"} & (kinds[0] | kinds[1])
-    description = json.loads((tmp_path / "int8" / "model.json").read_text("utf-8"))
-    assert description["precision"] == "int8" and encoder.fingerprint == description["fingerprint"]
+def initializers(path):
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+
+
+@pytest.mark.parametrize(("weights", "least"), [("float16", 0.9999), ("int8", 0.97)])
+def test_small_weights_take_less_room_and_compute_in_float(source, made, tmp_path, weights, least):
+    out = tmp_path / "out"
+    encoder = export_model(source, out, weights=weights)
+    description = json.loads((out / "model.json").read_text("utf-8"))
+    assert description["weights"] == weights and encoder.fingerprint == description["fingerprint"]
+    share = {"float16": 0.6, "int8": 0.4}[weights]
+    for name in ("image.onnx", "text.onnx"):
+        large = sum(value.nbytes for value in initializers(made / name).values())
+        assert sum(value.nbytes for value in initializers(out / name).values()) < share * large
+        kinds = {node.op_type for node in onnx.load(out / name).graph.node}
+        assert not {kind for kind in kinds if "Integer" in kind or kind.startswith(("QLinear", "Dynamic"))}
+    original = load(source)
+    images = pictures(5)
+    assert lowest_cosine(original.encode_images(images), encoder.encode_images(images)) >= least
+    assert lowest_cosine(original.encode_texts(TEXTS), encoder.encode_texts(TEXTS)) >= least
+    assert encoder.encode_patches(images[0]).shape == original.encode_patches(images[0]).shape
     together = encoder.encode_texts(TEXTS)
     for text, row in zip(TEXTS, together, strict=True):
-        np.testing.assert_array_equal(encoder.encode_texts([text])[0], row)
+        np.testing.assert_allclose(encoder.encode_texts([text])[0], row, atol=1e-5)  # whatever stands beside it

@@ -9,6 +9,7 @@ from tokenizers import models, pre_tokenizers, processors
 
 from clip_italian.errors import BadModel
 from clip_italian.models.tokenizer import Tokenizer
+from clip_italian.models.tokenizer_training import train_tokenizer
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "un", "gatto", "sul", "divano", "<", ">", "pad"]
 
@@ -76,3 +77,18 @@ def test_a_length_without_room_for_text_is_refused(length):
 def test_a_tokenizer_without_padding_is_refused():
     with pytest.raises(BadModel, match="no padding piece"):
         Tokenizer(tokenizers.Tokenizer(models.WordLevel({"<unk>": 0, "gatto": 1}, "<unk>")), 5)
+
+
+def test_what_no_piece_spells_is_not_known():
+    some = Tokenizer(backend(), 10)
+    assert some.knows("un cane") and some.knows("GATTO gatto")
+    for text in ("cane", "", "  ", "< >", "кот"):
+        assert not some.knows(text)
+
+
+def test_bytes_spell_everything_but_know_latin_letters_and_digits():
+    some = Tokenizer(train_tokenizer(["un gatto nero", "due cerchi"] * 2, 300), 10)
+    for text in ("gatto", "qualcosa", "3", "più", "un кот"):
+        assert some.knows(text)
+    for text in ("кот", "日本語", "🐕", "...", ""):
+        assert not some.knows(text)

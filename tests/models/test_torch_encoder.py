@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from small import CAPTIONS, checkpoint
 
-from clip_italian.encoder import Encoder, load
+from clip_italian.encoder import Encoder, PatchEncoder, load
 from clip_italian.errors import BadModel, CorruptImage
 from clip_italian.models.checkpoint import save_checkpoint
 from clip_italian.models.tokenizer import Tokenizer
-from clip_italian.models.torch_encoder import BATCH, TorchEncoder, fingerprint
+from clip_italian.models.torch_encoder import BATCH, TorchEncoder, fingerprint, patch_preprocess
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,51 @@ def test_rows_are_the_models_own(encoder, made):
     np.testing.assert_allclose(encoder.encode_images(images), expected, atol=1e-6)
     assert isinstance(encoder, Encoder)
     assert encoder.scale == pytest.approx(17)
+
+
+def test_patches_lie_where_they_are_in_the_picture():
+    made = checkpoint(image_head={"type": "linear"})
+    encoder = TorchEncoder(made.model, made.tokenizer, made.preprocess, name="small")
+    assert isinstance(encoder, PatchEncoder)
+    plain, marked = Image.new("RGB", (80, 40), "gray"), Image.new("RGB", (80, 40), "gray")
+    marked.paste("red", (60, 0, 80, 10))  # the upper right
+    found, before = encoder.encode_patches(marked), encoder.encode_patches(plain)
+    assert found.dtype == np.float32 and found.shape == (6, 6, 8)  # of 48 pixels, one and a half times 32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, atol=1e-5)
+    moved = 1 - (found * before).sum(-1)
+    row, column = np.unravel_index(moved.argmax(), moved.shape)
+    assert row <= 1 and column >= 4
+    with pytest.raises(CorruptImage):
+        encoder.encode_patches(b"no picture")
+
+
+def test_patches_of_a_cutting_model_cover_the_whole_picture(made):
+    cutting = TorchEncoder(made.model, made.tokenizer, replace(made.preprocess, resize="crop"), name="small")
+    image = Image.new("RGB", (120, 40), "gray")
+    image.paste("red", (0, 0, 15, 40))  # outside the middle square
+    other = Image.new("RGB", (120, 40), "gray")
+    assert np.allclose(cutting.encode_images([image]), cutting.encode_images([other]), atol=1e-5)
+    assert not np.allclose(cutting.encode_patches(image), cutting.encode_patches(other), atol=1e-3)
+
+
+def test_a_map_that_is_fine_enough_is_not_enlarged(made):
+    sizes = {32: 48, 64: 96, 96: 96, 128: 128, 100: 100}  # 100 is no multiple of the tower's step
+    for size, expected in sizes.items():
+        found = patch_preprocess(made.model, replace(made.preprocess, size=size))
+        assert (found.size, found.resize) == (expected, "squash")
+    slow = checkpoint(image_head={"type": "places", "hidden": 16, "heads": 2}).model
+    assert patch_preprocess(slow, made.preprocess).size == 32
+
+
+def test_a_tower_without_a_grid_is_no_patch_encoder(made, monkeypatch):
+    tower = made.model.image_tower
+    body = tower.body
+    monkeypatch.setattr(tower, "step", None)
+    whole = TorchEncoder(made.model, made.tokenizer, made.preprocess, name="small")
+    assert isinstance(whole, PatchEncoder) and whole.encode_patches(pictures(1)[0]).shape == (4, 4, 8)
+    monkeypatch.setattr(tower, "body", lambda hidden: replace(body(hidden), grid=None))
+    lost = TorchEncoder(made.model, made.tokenizer, made.preprocess, name="small")
+    assert isinstance(lost, Encoder) and not isinstance(lost, PatchEncoder)
 
 
 def test_batches_change_nothing(encoder):

@@ -59,6 +59,11 @@ def open_fake(name: str, device: str) -> ColourEncoder | None:
     return ColourEncoder(name) if name.startswith("fake") else None
 
 
+def default_fake() -> str:
+    """Name the model that is meant when none is named, in place of encoder.DEFAULT."""
+    return "fake"
+
+
 def main() -> None:
     import typer
 

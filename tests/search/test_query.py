@@ -75,6 +75,26 @@ def test_bounds(album: Album) -> None:
     assert search(album, ColourEncoder(), "rosso") == []
 
 
+class Spells:
+    """A tokenizer that knows Latin letters."""
+
+    def knows(self, text: str) -> bool:
+        return text.isascii()
+
+
+def test_what_the_model_cannot_read_is_refused(album: Album, folder: Path) -> None:
+    encoder = ColourEncoder()
+    encoder.tokenizer = Spells()
+    assert search(album, encoder, "rosso")
+    with pytest.raises(BadQuery, match='the model fake knows nothing in "кот"; ask in Italian'):
+        search(album, encoder, "кот")
+    with pytest.raises(BadQuery, match="1,001 characters"):
+        search(album, encoder, "r" * 1001)
+    assert search(album, encoder, "r" * 1000)
+    with pytest.raises(BadLabels, match='knows nothing in the label "кот"'):
+        classify(encoder, folder / "blu_2.png", ["blu", "кот"])
+
+
 def test_classify_softmaxes_scaled_cosines(folder: Path) -> None:
     encoder, image = ColourEncoder(), folder / "blu_2.png"
     labels = ["rosso", "verde", "blu"]

@@ -11,7 +11,21 @@ from rich.console import Console
 
 from ..errors import ClipItalianError
 
-COMMANDS = ("train", "distil", "evaluate", "index", "search", "classify", "export", "scenes", "demo", "tokens")
+COMMANDS = (
+    "train",
+    "distil",
+    "evaluate",
+    "index",
+    "search",
+    "classify",
+    "models",
+    "export",
+    "ship",
+    "card",
+    "scenes",
+    "demo",
+    "tokens",
+)
 
 app = typer.Typer(
     name="clip-italian",

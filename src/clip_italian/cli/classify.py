@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from .evaluate import Device
+from .opening import Model, open_model
 from .search import json_text
-
-PUBLISHED = "clip-italian/clip-italian"
 
 
 def register(app: typer.Typer) -> None:
@@ -17,30 +16,38 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def classify(
         image: Annotated[Path, typer.Argument(help="The picture.")],
-        labels: Annotated[str, typer.Option(help="Italian names, with commas between them.")],
-        model: Annotated[str, typer.Option(help="Model directory or hub id.")] = PUBLISHED,
+        labels: Annotated[
+            str,
+            typer.Option(help="Italian names with commas between them, a set of names (coco, imagenet, …), or a file."),
+        ],
+        model: Model = None,
         template: Annotated[
             list[str] | None,
             typer.Option(help='A sentence with {} for the name, "una foto di {}"; repeatable.'),
         ] = None,
+        k: Annotated[int, typer.Option("-k", min=1, help="How many names to print, the likeliest first.")] = 10,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         device: Device = "cpu",
     ) -> None:
         """Say which of some Italian names fits a picture best.
 
-        Example: clip-italian classify IMG_3.jpg --labels "gatto,cane,cavallo" --model runs/mine
+        Example: clip-italian classify IMG_3.jpg --labels "gatto,cane,cavallo"
         """
-        from ..encoder import load
+        from ..evaluation.labels import read_labels
         from ..italian import TEMPLATES
         from ..search.classify import classify as compare
 
-        encoder = load(model, device=device)
-        guesses = compare(encoder, image, [label.strip() for label in labels.split(",")], template or TEMPLATES)
+        listed = "," in labels and not Path(labels).is_file()
+        names = [label.strip() for label in labels.split(",")] if listed else read_labels(labels)
+        encoder = open_model(model, device)
+        guesses = compare(encoder, image, names, template or TEMPLATES)
         if as_json:
             found = [guess._asdict() for guess in guesses]
             typer.echo(json_text({"image": str(image), "model": encoder.fingerprint, "labels": found}))
             return
-        width = max(len(guess.label) for guess in guesses)
-        for guess in guesses:
+        width = max(len(guess.label) for guess in guesses[:k])
+        for guess in guesses[:k]:
             bar = "█" * round(30 * guess.probability)
             typer.echo(f"{guess.label:<{width}}  {guess.probability:6.1%}  {bar}")
+        if len(guesses) > k:
+            typer.echo(f"and {len(guesses) - k:,} names less likely (-k {len(guesses)} shows all)", err=True)

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from .opening import Model, open_model
+
 if TYPE_CHECKING:
     from ..demo.drawn import Measured
     from .reporting import ConsoleReporter
 
-MODEL = "models/photos-it"
-SCENES = 9_000
+SCENES, LEAST, SHOWN = 9_000, 64, 48  # to learn from, to learn from at least, to search
+SIDE = 384  # pixels of a drawn scene that is searched
 NEXT = """
 Your own photos:       make demo PHOTOS=folder
-                       clip-italian index FOLDER --album photos.db --model models/photos-it
+                       clip-italian index FOLDER --album photos.db
                        clip-italian search "un cane sulla spiaggia" --album photos.db
+Train on scenes:       make demo-train
 Your own captions:     clip-italian train --recipe recipes/photos-it-laptop.toml --train mine.jsonl --out runs/mine
                        (a line: {"image_path": "foto/1.jpg", "captions": ["Un cane corre sulla spiaggia"]})
-The published model:   clip-italian index FOLDER --album photos.db --model clip-italian/clip-italian   (needs a network)
+Which models:          clip-italian models
 """
 
 
@@ -35,27 +38,45 @@ def demo(
     photos: Annotated[
         Path | None, typer.Option(help="search these photos of yours instead", file_okay=False, exists=True)
     ] = None,
-    model: Annotated[str, typer.Option(help="the model for your own photos: a directory or hub id")] = MODEL,
+    model: Model = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="learn from drawn scenes first and search with what was learned")
+    ] = False,
     scenes: Annotated[
-        int, typer.Option(help="scenes to learn from: 9000 take five minutes on two cores, 60000 half an hour", min=64)
-    ] = SCENES,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="change a setting of the recipe")] = None,
+        int | None,
+        typer.Option(
+            help=f"scenes to draw: {SHOWN} to search, or with --train to learn from: {SCENES} take five minutes on two "
+            "cores, 60000 half an hour",
+            min=12,
+        ),
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="with --train: change a recipe's setting")] = None,
 ) -> None:
-    """Show what CLIP-Italian does: draw scenes, learn from their captions, measure, search; or search your own photos.
+    """Show what CLIP-Italian does: index drawn scenes, or photos of yours, and search them in Italian, in seconds.
+
+    With --train: draw scenes, learn from their captions, measure, search; needs the extra train.
 
     Example: clip-italian demo --photos ~/Foto
     """
     from .reporting import ConsoleReporter
 
+    if train and (photos is not None or model is not None):
+        raise typer.BadParameter("trains a model on drawn scenes: leave --photos and --model out", param_hint="--train")
+    if train and scenes is not None and scenes < LEAST:
+        raise typer.BadParameter(f"{scenes} are too few to learn from; draw {LEAST} or more", param_hint="--scenes")
+    if set_ and not train:
+        raise typer.BadParameter("changes the recipe of --train; give that, too", param_hint="--set")
+    if photos is not None and scenes is not None:
+        raise typer.BadParameter("draws scenes: leave it out with --photos", param_hint="--scenes")
     reporter = ConsoleReporter()
-    if photos is not None:
-        _own_photos(photos, model, out, reporter)
+    if train:
+        _train(out, scenes or SCENES, set_ or [], reporter)
     else:
-        _scenes(out, scenes, set_ or [], reporter)
+        _search(photos, model, out, scenes or SHOWN, reporter)
     reporter.note(NEXT)
 
 
-def _scenes(out: Path, scenes: int, overrides: list[str], reporter: "ConsoleReporter") -> None:
+def _train(out: Path, scenes: int, overrides: list[str], reporter: "ConsoleReporter") -> None:
     from ..demo import drawn
     from ..encoder import load
     from ..training.recipe import read_recipe
@@ -93,19 +114,28 @@ def _show(measured: "Measured", reporter: "ConsoleReporter") -> None:
     reporter.console.print(asked)
 
 
-def _own_photos(photos: Path, model: str, out: Path, reporter: "ConsoleReporter") -> None:
-    from ..demo import photos as own
-    from ..encoder import load
+def _search(photos: Path | None, model: str | None, out: Path, scenes: int, reporter: "ConsoleReporter") -> None:
+    from ..demo import photos as pictures
+    from ..demo.pictures import draw
     from ..images import printable
 
-    encoder = load(model)
-    reporter.note(f"model: {encoder.name}")
+    encoder = open_model(model)
+    queries = pictures.QUERIES
+    if photos is None:
+        photos = out / f"scenes-{scenes}"
+        queries = tuple(draw(photos, scenes, size=SIDE))
+        reporter.note(f"{scenes} scenes drawn: {photos}")
     with reporter:
-        summary, album, sheet = own.find(
-            encoder, model, photos, out, progress=lambda p: reporter.work("indexing", p.done, max(p.total, 1))
-        )
+        found = pictures.find(
+            encoder, model or encoder.name, photos, out, queries=queries,
+            progress=lambda p: reporter.work("indexing", p.done, max(p.total, 1)),
+        )  # fmt: skip
+    done, (first, known) = found.summary, found.first
     reporter.note(
-        f"{summary.added} photos added, {summary.unchanged} unchanged, {len(summary.skipped)} skipped; "
-        f"what {len(own.QUERIES)} everyday queries find: {printable(sheet)}"
+        f"{done.added} photos added, {done.unchanged} unchanged, {len(done.skipped)} skipped, in {found.indexing:.1f} "
+        f"s; {len(queries)} queries, {1000 * found.query:.0f} ms each"
     )
-    reporter.note(f'ask yourself: clip-italian search "due gatti" --album {shlex.quote(printable(album))}')
+    if known:
+        reporter.note(f"{first} of {known} queries find a right picture first")
+    reporter.note(f"what they find: {printable(found.sheet)}")
+    reporter.note(f'ask yourself: clip-italian search "due gatti" --album {shlex.quote(printable(found.album))}')

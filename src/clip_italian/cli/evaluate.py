@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from .opening import Model, open_model
+
 if TYPE_CHECKING:
     from ..evaluation import encoding, report
 
 SHOWN_SKIPS = 5
 
-Model = Annotated[str, typer.Option("--model", help="A model directory, or a hub id.")]
 Json = Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Also write the scores to this file.")]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, …")]
 
@@ -30,10 +31,10 @@ def register(app: typer.Typer) -> None:
 
 
 def retrieval(
-    model: Model,
     data: Annotated[Path, typer.Option("--data", exists=True, help="JSON lines, MSCOCO-IT JSON, tar or folder.")],
     images: Annotated[Path | None, typer.Option(exists=True, help="Folder or tar of MSCOCO-IT's pictures.")] = None,
     language: Annotated[str, typer.Option(help="Which captions are the queries.")] = "it",
+    model: Model = None,
     json: Json = None,
     device: Device = "cpu",
 ) -> None:
@@ -42,54 +43,71 @@ def retrieval(
     Example: clip-italian evaluate retrieval --model runs/mine --data dev.jsonl --json dev-scores.json
     """
     from ..data.readers import read
-    from ..encoder import load
     from ..evaluation.retrieval import evaluate_retrieval
 
     samples = read(data, images=images)
-    encoder = load(model, device=device)
+    encoder = open_model(model, device)
     with _progress() as progress:
         result = evaluate_retrieval(encoder, samples, language=language, progress=progress)
     _show(result, json)
 
 
 def zero_shot(
-    model: Model,
     images: Annotated[
         Path, typer.Option("--images", exists=True, help="Pictures with their class, such as .jpg + .cls.")
     ],
-    labels: Annotated[str, typer.Option("--labels", help='A file with one class name per line, or "gatto,cane".')],
+    labels: Annotated[
+        str,
+        typer.Option("--labels", help='A set of names (imagenet, coco, …), a file with one a line, or "gatto,cane".'),
+    ],
     label_column: Annotated[str | None, typer.Option(help="The column of names, when the file is a table.")] = None,
     template: Annotated[
         list[str] | None,
-        typer.Option("--template", help="A sentence with {} for the name, or a file of them; repeatable."),
+        typer.Option(
+            "--template",
+            help="A sentence with {} for the name, or a file of them; repeatable. Without it a set of names goes into "
+            "the sentences that classify uses, other names stand alone.",
+        ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A table of the pictures' classes, with columns file and wnid, class or label; FOLDER.tsv beside the "
+            "folder is found.",
+        ),
+    ] = None,
+    model: Model = None,
     json: Json = None,
     device: Device = "cpu",
 ) -> None:
     """Name what each picture shows from the class names alone: accuracy@k.
 
-    Example: clip-italian evaluate zero-shot --model runs/mine --images dev.tar.gz --labels names.txt
+    A picture's class: its .cls file in a tar, a table, or the name of its folder.
+
+    Examples: clip-italian evaluate zero-shot --model runs/mine --images dev.tar.gz --labels tiny-imagenet;
+    clip-italian evaluate zero-shot --model runs/mine --images album --labels imagenet
     """
-    from ..data.readers import read
-    from ..encoder import load
-    from ..evaluation.labels import read_labels, read_templates
+    from ..evaluation import labels as class_names
     from ..evaluation.zero_shot import evaluate_zero_shot
 
-    names = read_labels(labels, column=label_column)
-    templates = read_templates(template or ["{}"])
-    samples = read(images)
-    encoder = load(model, device=device)
+    names = class_names.read_labels(labels, column=label_column)
+    templates = class_names.read_templates(template or class_names.default_templates(labels))
+    ids = class_names.label_ids(labels)
+    samples = class_names.read_classed(images, names, ids=ids, table=classes)
+    encoder = open_model(model, device)
     with _progress() as progress:
         result = evaluate_zero_shot(encoder, samples, names, templates, progress=progress)
     _show(result, json)
 
 
 def queries(
-    model: Model,
     photos: Annotated[Path, typer.Option("--photos", exists=True, file_okay=False, help="The folder searched.")],
     queries: Annotated[
         Path, typer.Option("--queries", exists=True, dir_okay=False, help="Lines of query<TAB>file|file…<TAB>kind.")
     ],
+    model: Model = None,
     json: Json = None,
     device: Device = "cpu",
 ) -> None:
@@ -97,10 +115,9 @@ def queries(
 
     Example: clip-italian evaluate queries --model runs/mine --photos album --queries album-queries.tsv
     """
-    from ..encoder import load
     from ..evaluation.retrieval import evaluate_queries
 
-    encoder = load(model, device=device)
+    encoder = open_model(model, device)
     with _progress() as progress:
         result = evaluate_queries(encoder, photos, queries, progress=progress)
     _show(result, json)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .evaluate import Device
+from .opening import open_model, say_first_use, say_model
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -25,7 +26,10 @@ def register(app: typer.Typer) -> None:
     def index(
         folder: Annotated[Path, typer.Argument(help="Folder of photos; its subfolders are read too.")],
         album: Annotated[Path, typer.Option(help="The album file; made if it is not there.")],
-        model: Annotated[str | None, typer.Option(help="Model directory or hub id; an album remembers it.")] = None,
+        model: Annotated[
+            str | None,
+            typer.Option(help="Model directory or hub id, else the package's own model; an album remembers it."),
+        ] = None,
         retry: Annotated[bool, typer.Option(help="Try again files that were skipped before.")] = False,
         batch: Annotated[int, typer.Option(min=1, help="Photos encoded and saved at a time.")] = 32,
         workers: Annotated[int | None, typer.Option(min=1, help="Threads that open photos.")] = None,
@@ -33,9 +37,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Make a folder of photos searchable; run it again after the folder has changed.
 
-        Example: clip-italian index ~/Foto --album foto.album --model runs/mine
+        Example: clip-italian index ~/Foto --album foto.album
         """
-        from ..search.indexing import Stopped
+        from ..images import PICTURE_SUFFIXES, printable
+        from ..search.indexing import IndexSummary, Stopped
         from ..search.indexing import index as bring_up_to_date
 
         warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is told with the skipped ones
@@ -51,22 +56,29 @@ def register(app: typer.Typer) -> None:
             summary, stopped = stop.summary, True
         for line in _report(summary, album):
             typer.echo(line)
+        if summary == IndexSummary():
+            kinds = ", ".join(sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES))
+            typer.echo(f"{printable(folder)}: no pictures there, nor in its folders (looked for {kinds})", err=True)
         if stopped:
             typer.echo("stopped; run the same command again to go on from here", err=True)
             raise typer.Exit(130)
 
 
 def _encoder(album: Path, model: str | None, device: str) -> "tuple[Encoder, str]":
-    """Return the album's model, or for a new album the one that was named, and the name to remember."""
-    from ..encoder import load
+    """Return the album's model, or for a new album the one that was named or the default, and the name to remember."""
+    from ..models.shipped import NAMES
     from ..search.album import Album, is_blank
 
     if not is_blank(album):
         with Album.open(album) as known:
-            return known.load_encoder(model, device=device), known.model
-    if model is None:
-        raise typer.BadParameter("a new album needs a model, such as --model runs/mine", param_hint="--model")
-    return load(model, device=device), str(Path(model).resolve()) if Path(model).exists() else model
+            say_first_use(model or known.model)
+            encoder = known.load_encoder(model, device=device)
+            say_model(encoder)
+            return encoder, known.model
+    encoder = open_model(model, device)
+    if model is None or model in NAMES:
+        return encoder, encoder.name
+    return encoder, str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _shower(bar: rich.progress.Progress) -> Callable[["Progress"], None]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .evaluate import Device
+from .opening import say_first_use, say_model
 
 
 def register(app: typer.Typer) -> None:
@@ -32,15 +33,27 @@ def register(app: typer.Typer) -> None:
         from ..search.query import search as find
         from ..search.sheet import Row, contact_sheet
 
+        if sheet is not None and sheet.suffix.lower() != ".png":
+            raise typer.BadParameter(f"{sheet}: a sheet is a PNG; let its name end in .png", param_hint="--sheet")
         with Album.open(album) as opened:
-            hits = find(opened, opened.load_encoder(model, device=device), query, k)
+            say_first_use(model or opened.model)
+            encoder = opened.load_encoder(model, device=device)
+            say_model(encoder)
+            hits = find(opened, encoder, query, k)
             fingerprint = opened.fingerprint
+        gone = {hit.rank for hit in hits if not hit.path.exists()}
         if as_json:
-            found = [{"rank": hit.rank, "score": round(hit.score, 6), "path": str(hit.path)} for hit in hits]
+            found = [
+                {"rank": hit.rank, "score": round(hit.score, 6), "path": str(hit.path), "gone": hit.rank in gone}
+                for hit in hits
+            ]
             typer.echo(json_text({"query": query, "album": str(album), "model": fingerprint, "hits": found}))
         else:
             for hit in hits:
-                typer.echo(f"{hit.rank:>3}  {hit.score:.3f}  {printable(hit.path)}")
+                mark = "  (gone)" if hit.rank in gone else ""
+                typer.echo(f"{hit.rank:>3}  {hit.score:.3f}  {printable(hit.path)}{mark}")
+            if gone:
+                typer.echo(f"{len(gone)} of them are no longer there; run index again", err=True)
             if not hits:
                 typer.echo("the album has no photos yet; index a folder first", err=True)
         if sheet is not None:

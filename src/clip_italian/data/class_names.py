@@ -1,7 +1,8 @@
-"""Italian names of ImageNet's 1,000 classes, written for this project, and sentences around them.
+"""Italian names of the classes of well-known data sets, written for this project, and sentences around them.
 
-Each has the gender and number that its article needs. Public names: Form, ClassName, imagenet, read_class_names,
-DRAWN_TEMPLATES.
+Each has the gender and number that its article needs. `labels/` holds a table a set, in the order of its class
+numbers; a table of ids alone takes ImageNet's names of those classes. Public names: Form, ClassName, label_set,
+LABEL_SETS, imagenet, read_class_names, DRAWN_TEMPLATES.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from ..errors import BadLabels
 from ..italian import Gender, indefinite
 
 KINDS = ("ms", "fs", "mp", "fp")  # gender and number, as tables write them
+
+# Sets of names in the package. places is our own list of kinds of places; the others number their classes as their
+# data sets do.
+LABEL_SETS = ("imagenet", "tiny-imagenet", "imagenette", "cifar10", "cifar100", "coco", "places")
 
 # As people type and write; {} takes the name with its article, [] the bare name.
 DRAWN_TEMPLATES = ("[]", "[]", "[]", "{}", "{}", "una foto di {}", "{} in primo piano", "foto []", "qui si vede {}")
@@ -44,7 +49,7 @@ class Form:
 
 @dataclass(frozen=True)
 class ClassName:
-    """A class: its WordNet id, the name to show, and what else people call it."""
+    """A class: its WordNet id (its English name where the data set has none), the name to show, and other names."""
 
     wnid: str
     form: Form
@@ -62,11 +67,21 @@ class ClassName:
         return {text for form in (self.form, *self.others) for text in form.texts()}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(LABEL_SETS))
+def label_set(name: str) -> tuple[ClassName, ...]:
+    """Return the classes of one of LABEL_SETS, in the order of their numbers. Raises BadLabels for another name."""
+    if name not in LABEL_SETS:
+        raise BadLabels(f"{name}: no such set of class names; there are {', '.join(LABEL_SETS)}")
+    lines = resources.files(__package__).joinpath("labels", f"{name}.tsv").read_text("utf-8").splitlines()
+    if not any("\t" in line for line in lines):  # a choice of ImageNet's classes
+        known = {one.wnid: one for one in imagenet()}
+        return tuple(known[line] for line in lines)
+    return tuple(_class_name(line) for line in lines)
+
+
 def imagenet() -> tuple[ClassName, ...]:
     """Return the classes of ILSVRC 2012 in their usual order."""
-    text = resources.files(__package__).joinpath("labels", "imagenet.tsv").read_text("utf-8")
-    return tuple(_class_name(line) for line in text.splitlines())
+    return label_set("imagenet")
 
 
 def read_class_names(path: Path) -> tuple[ClassName, ...]:

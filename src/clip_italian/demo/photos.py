@@ -1,10 +1,13 @@
-"""The demo on somebody's own photos: index them, ask everyday things in Italian, draw what was found.
+"""The demo without training: index a folder of pictures, ask everyday things in Italian, draw what was found.
 
-Public names: find, QUERIES.
+Public names: find, row, Found, QUERIES.
 """
 
 import os
-from collections.abc import Callable
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder import Encoder
@@ -13,40 +16,80 @@ from ..search.album import Album
 from ..search.indexing import IndexSummary, Progress, index
 from ..search.query import search
 from ..search.sheet import Row, contact_sheet
+from .pictures import Asked
 
-QUERIES = (
-    "un cane che corre sulla spiaggia",
-    "un gatto sul divano",
-    "bambini che giocano",
-    "persone sedute a tavola",
-    "montagne con la neve",
-    "il mare al tramonto",
-    "una strada di città di notte",
-    "fiori rossi",
-    "una torta di compleanno",
-    "una bicicletta appoggiata a un muro",
+QUERIES = tuple(
+    map(
+        Asked,
+        (
+            "un cane che corre sulla spiaggia",
+            "un gatto sul divano",
+            "bambini che giocano",
+            "persone sedute a tavola",
+            "montagne con la neve",
+            "il mare al tramonto",
+            "una strada di città di notte",
+            "fiori rossi",
+            "una torta di compleanno",
+            "una bicicletta appoggiata a un muro",
+        ),
+    )
 )
 
 
-def find(
-    encoder: Encoder, model: str, photos: Path, out: Path, *, progress: Callable[[Progress], None]
-) -> tuple[IndexSummary, Path, Path]:
-    """Bring an album in `out` up to date with the folder and write a contact sheet of QUERIES.
+@dataclass(frozen=True)
+class Found:
+    """What was done: the indexing, album and sheet, seconds spent on indexing and on the median query.
 
-    Each folder and model has an album and a sheet of its own there. Returns what indexing did and the paths of album
-    and sheet. Raises BadAlbum, BadModel, OSError.
+    first: how many queries found a right picture first, of how many whose answer is known.
+    """
+
+    summary: IndexSummary
+    album: Path
+    sheet: Path
+    indexing: float
+    query: float
+    first: tuple[int, int]
+
+
+def find(
+    encoder: Encoder,
+    model: str,
+    photos: Path,
+    out: Path,
+    *,
+    queries: Sequence[Asked] = QUERIES,
+    progress: Callable[[Progress], None],
+) -> Found:
+    """Bring an album in `out` up to date with the folder and write a contact sheet of the queries.
+
+    Each folder and model has an album and a sheet of its own there. Raises BadAlbum, BadModel, OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     name = _name(photos.resolve(), encoder.fingerprint)
     album_path, sheet = out / f"{name}.db", out / f"{name}.png"
+    begun = time.perf_counter()
     summary = index(photos, album_path, encoder, model=model, progress=progress)
+    indexed = time.perf_counter()
+    rows, taken = [], []
     with Album.open(album_path) as album:
-        rows = []
-        for query in QUERIES:
-            hits = search(album, encoder, query, 6)
-            rows.append(Row(query, [hit.path for hit in hits], [f"{hit.score:.2f}" for hit in hits]))
+        for asked in queries:
+            begun_query = time.perf_counter()
+            rows.append(row(album, encoder, asked))
+            taken.append(time.perf_counter() - begun_query)
     contact_sheet(rows, sheet)
-    return summary, album_path, sheet
+    known = [row.correct for row in rows if row.correct]
+    return Found(
+        summary, album_path, sheet, indexed - begun, statistics.median(taken),
+        (sum(correct[0] for correct in known), len(known)),
+    )  # fmt: skip
+
+
+def row(album: Album, encoder: Encoder, asked: Asked) -> Row:
+    """Search for a query and lay out what was found."""
+    hits = search(album, encoder, asked.query, 6)
+    correct = None if asked.right is None else [hit.path.stem in asked.right for hit in hits]
+    return Row(asked.query, [hit.path for hit in hits], [f"{hit.score:.2f}" for hit in hits], correct)
 
 
 def _name(photos: Path, fingerprint: str) -> str:

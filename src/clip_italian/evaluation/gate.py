@@ -15,8 +15,10 @@ from ..data.sample import Sample
 from ..encoder import Encoder
 from ..errors import BadRecord
 from .encoding import Progress
-from .report import Result
+from .metrics import found_at_k
+from .report import Part, Result
 from .retrieval import evaluate_retrieval
+from .statistics import Interval, bootstrap_means
 from .zero_shot import evaluate_zero_shot
 
 RECALL_KS, ACCURACY_KS = (1, 5, 10), (1, 5)
@@ -35,13 +37,18 @@ class GateSet:
 
 @dataclass(frozen=True)
 class Score:
-    """One score before and after, in points from 0 to 100, over n queries."""
+    """One score before and after, in points from 0 to 100, over n queries.
+
+    low, high: ends of the 95 % interval of the change, from the same queries before and after.
+    """
 
     data: str
     name: str
     n: int
     before: float
     after: float
+    low: float
+    high: float
 
     @property
     def change(self) -> float:
@@ -100,48 +107,65 @@ def markdown(gate: Gate) -> str:
 def to_json(gate: Gate) -> dict[str, Any]:
     """Describe the gate as plain JSON values, points rounded to thousandths."""
     rows = [
-        {"data": s.data, "score": s.name, "n": s.n, "before": round(s.before, 3), "after": round(s.after, 3)}
+        {
+            "data": s.data, "score": s.name, "n": s.n, "before": round(s.before, 3), "after": round(s.after, 3),
+            "change": {"value": round(s.change, 3), "low": round(s.low, 3), "high": round(s.high, 3)},
+        }
         for s in gate.scores
-    ]
+    ]  # fmt: skip
     return {"limit": gate.limit, "passed": not gate.failed, "scores": rows}
 
 
-_HEADINGS = ("data", "score", "queries", "before", "after", "change")
+_HEADINGS = ("data", "score", "queries", "before", "after", "change [95 %]")
 
 
 def _rows(gate: Gate) -> list[list[str]]:
     failed = set(gate.failed)
     return [
-        [s.data, s.name, str(s.n), f"{s.before:.2f}", f"{s.after:.2f}", f"{s.change:+.2f}" + " !" * (s in failed)]
+        [
+            s.data, s.name, str(s.n), f"{s.before:.2f}", f"{s.after:.2f}",
+            f"{s.change:+.2f} [{s.low:+.2f} to {s.high:+.2f}]" + " !" * (s in failed),
+        ]
         for s in gate.scores
-    ]
+    ]  # fmt: skip
 
 
 def _scores(before: Encoder, after: Encoder, one: GateSet, progress: Progress | None) -> list[Score]:
-    pairs: list[tuple[Result, Result, tuple[str, ...]]] = []
+    pairs: list[tuple[Result, Result, Sequence[int]]] = []
     if any(sample.texts("it") for sample in one.samples):
         first, second = (evaluate_retrieval(e, one.samples, progress=progress) for e in (before, after))
-        pairs.append((first, second, tuple(f"recall@{k}" for k in RECALL_KS)))
+        pairs.append((first, second, RECALL_KS))
     if one.labels:
         first, second = (
             evaluate_zero_shot(e, one.samples, one.labels, one.templates, progress=progress) for e in (before, after)
         )
-        pairs.append((first, second, tuple(f"accuracy@{k}" for k in ACCURACY_KS)))
+        pairs.append((first, second, ACCURACY_KS))
     if not pairs:
         raise BadRecord(
             f"{one.name}: has no Italian captions, and no class names were given; there is nothing to score"
         )
-    return [score for first, second, names in pairs for score in _paired(one.name, first, second, names)]
+    return [score for first, second, ks in pairs for score in _paired(one.name, first, second, ks)]
 
 
-def _paired(data: str, before: Result, after: Result, names: tuple[str, ...]) -> list[Score]:
+def _paired(data: str, before: Result, after: Result, ks: Sequence[int]) -> list[Score]:
     if before.n_images < LEAST_PICTURES:
         raise BadRecord(f"{data}: {before.n_images} pictures are too few to see a loss; give at least {LEAST_PICTURES}")
     assert before.data == after.data  # both read the same pictures
-    return [
-        Score(data, f"{old.name.replace('_to_', '→')} {name}", old.n_queries,
-              100 * old.metrics[name].value, 100 * new.metrics[name].value)
-        for old, new in zip(before.parts, after.parts, strict=True)
-        for name in names
-        if name in old.metrics
-    ]  # fmt: skip
+    metric = "accuracy" if before.task == "zero-shot" else "recall"
+    scores = []
+    for old, new in zip(before.parts, after.parts, strict=True):
+        for k, change in _changes(old, new, ks).items():
+            name = f"{metric}@{k}"
+            if name in old.metrics:
+                title = f"{old.name.replace('_to_', '→')} {name}"
+                first, second, low, high = (
+                    100 * value for value in (old.metrics[name].value, new.metrics[name].value, change.low, change.high)
+                )
+                scores.append(Score(data, title, old.n_queries, first, second, low, high))
+    return scores
+
+
+def _changes(old: Part, new: Part, ks: Sequence[int]) -> dict[str, Interval]:
+    """Return by k the mean change of what is found among the first k, with its interval."""
+    values = {str(k): found_at_k(new.ranks, k) - found_at_k(old.ranks, k) for k in ks}
+    return bootstrap_means(values, old.groups)

@@ -1,20 +1,37 @@
-"""Class names and the sentences they are put into.
+"""Class names, the sentences they are put into, and which class a picture shows.
 
-Public names: read_labels, read_templates.
+Public names: read_labels, label_ids, read_templates, default_templates, read_classed,
+with_classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ..data.class_names import LABEL_SETS, label_set
+from ..data.readers import read
+from ..data.sample import Sample
 from ..errors import BadLabels
+from ..italian import TEMPLATES
+
+BARE = ("{}",)
+_CLASS_COLUMNS = ("wnid", "class", "label")
 
 
 def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, ...]:
-    """Read class names, in the order of the class indexes, from a file or from a list such as "gatto,cane".
+    """Read class names, in the order of the class indexes: a set of ours, a file, or a list such as "gatto,cane".
 
-    A file has one name per line; with tabs in it, it has a header, and `column` says which one holds the names. Raises
-    BadLabels, with the line, on an empty or repeated name, and when there is no such file, column, or nothing in it.
+    The names of a set (one of data.class_names.LABEL_SETS; "./coco" is a file) have their article. A file has one name
+    per line; with tabs in it, it has a header, and `column` says which one holds the names. Raises BadLabels, with the
+    line, on an empty or repeated name, and when there is no such set, file, column, or nothing in it.
+
+    >>> read_labels("cifar10")[:3]
+    ('un aereo', "un'automobile", 'un uccello')
     """
+    if str(source) in LABEL_SETS:
+        if column:
+            raise BadLabels(f"{source}: this set of names has no columns; leave the column out, or name a file")
+        return tuple(one.form.with_article() for one in label_set(str(source)))
     if _is_file(source):
         lines = _lines(Path(source))
         names = _column(source, lines, column) if column or "\t" in lines[0] else list(enumerate(lines, start=1))
@@ -22,9 +39,26 @@ def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, 
     elif "," in str(source):
         places = [(f"class {index} of the list", name.strip()) for index, name in enumerate(str(source).split(","), 1)]
     else:
-        raise BadLabels(f"{source}: neither a file nor a list of names with commas between them")
+        raise BadLabels(
+            f"{source}: neither a file, nor a list of names with commas between them, nor one of the sets of names: "
+            f"{', '.join(LABEL_SETS)}"
+        )
     _refuse_empty_or_repeated(places)
     return tuple(name for _, name in places)
+
+
+def label_ids(source: str | Path) -> tuple[str, ...]:
+    """Return what tables and folders call the classes of a set of ours, in the same order; nothing for other names.
+
+    >>> label_ids("tiny-imagenet")[0], label_ids("gatto,cane")
+    ('n01443537', ())
+    """
+    return tuple(one.wnid for one in label_set(str(source))) if str(source) in LABEL_SETS else ()
+
+
+def default_templates(source: str | Path) -> tuple[str, ...]:
+    """Return the sentences that go with names from `source`: italian.TEMPLATES where all have their article."""
+    return TEMPLATES if str(source) in LABEL_SETS else BARE
 
 
 def read_templates(sources: Sequence[str]) -> tuple[str, ...]:
@@ -47,6 +81,68 @@ def read_templates(sources: Sequence[str]) -> tuple[str, ...]:
     if not templates:
         raise BadLabels("no templates; give at least one, '{}' for the bare class name")
     return tuple(templates)
+
+
+def with_classes(
+    samples: Sequence[Sample],
+    images: Path | str,
+    names: Sequence[str],
+    *,
+    ids: Sequence[str] = (),
+    table: Path | None = None,
+) -> list[Sample]:
+    """Give the pictures read from `images` their class, as an index into `names`.
+
+    It comes from `table`, else from the data set itself (.cls), else from the table beside a folder (`album.tsv`
+    beside `album`), else from the name of the folder that a picture lies in ("n02123045/7.jpg", "gatto/7.jpg"). A table
+    has tabs and a header: column `file` holds a picture's path in its folder, the first of `wnid`, `class` and `label`
+    its class: one of `ids`, a name, or its number from 0. Pictures that get no class are handed on as they are. Raises
+    BadLabels for a class or a picture that there is not.
+    """
+    numbers = {name: number for number, name in enumerate(names)} | {id: number for number, id in enumerate(ids)}
+    if table is None and all(sample.label is None for sample in samples):
+        table = _table_beside(Path(images))
+        if table is None:
+            folders = (numbers.get(Path(sample.key).parent.name) for sample in samples)
+            return [replace(sample, label=label) for sample, label in zip(samples, folders, strict=True)]
+    if table is None:
+        return list(samples)
+    numbers = {str(number): number for number in range(len(names))} | numbers
+    told = _classes_in(table, numbers, {sample.key for sample in samples})
+    return [replace(sample, label=told.get(sample.key, sample.label)) for sample in samples]
+
+
+def read_classed(
+    images: Path | str, names: Sequence[str], *, ids: Sequence[str] = (), table: Path | None = None
+) -> list[Sample]:
+    """Read pictures and give them their class, as `with_classes` does. Raises BadLabels, BadRecord."""
+    return with_classes(read(images), images, names, ids=ids, table=table)
+
+
+def _table_beside(images: Path) -> Path | None:
+    images = images.resolve()
+    table = images.with_name(f"{images.name}.tsv")
+    return table if images.is_dir() and table.is_file() else None
+
+
+def _classes_in(table: Path, numbers: dict[str, int], keys: set[str]) -> dict[str, int]:
+    lines = _lines(table)
+    header = lines[0].rstrip("\r").split("\t")
+    column = next((name for name in _CLASS_COLUMNS if name in header), None)
+    if column is None or "file" not in header:
+        raise BadLabels(
+            f"{table}: a table of classes has a header with file and one of {', '.join(_CLASS_COLUMNS)}; this one has "
+            f"{', '.join(header)}"
+        )
+    told: dict[str, int] = {}
+    for (number, file), (_, name) in zip(_column(table, lines, "file"), _column(table, lines, column), strict=True):
+        where = f"{table}, line {number}"
+        if file not in keys:
+            raise BadLabels(f"{where}: {file!r} is not among the pictures")
+        if name not in numbers:
+            raise BadLabels(f"{where}: {name!r} is none of the {len(set(numbers.values()))} classes")
+        told[file] = numbers[name]
+    return told
 
 
 def _is_file(source: str | Path) -> bool:

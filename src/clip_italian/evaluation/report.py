@@ -24,13 +24,15 @@ class Part:
     """One direction of a task, or one kind of query: its scores by name, such as "mrr@10".
 
     ranks: (n_queries,) rank of the best right answer, what paired comparisons start from; queries stand in file order,
-    those of image_to_text in the order of their pictures' hashes.
+    those of image_to_text in the order of their pictures' hashes. groups: (n_queries,) what is drawn together for
+    intervals, None when every query stands alone.
     """
 
     name: str
     n_queries: int
     metrics: Mapping[str, Interval]
     ranks: np.ndarray = field(repr=False, compare=False)
+    groups: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,10 @@ def evaluate_retrieval(
     text_ranks = ranks_from_vectors(text_vectors, gallery, owner, np.arange(len(gallery)))
     image_ranks = ranks_from_vectors(gallery[captioned], text_vectors, captioned, owner)
     parts = (
-        Part("text_to_image", len(texts), _rank_metrics(text_ranks, len(gallery), owner), text_ranks),
-        Part("image_to_text", len(captioned), _rank_metrics(image_ranks, len(texts), captioned), image_ranks),
+        Part("text_to_image", len(texts), _rank_metrics(text_ranks, len(gallery), owner), text_ranks, owner),
+        Part(
+            "image_to_text", len(captioned), _rank_metrics(image_ranks, len(texts), captioned), image_ranks, captioned
+        ),
     )
     data = _identity(zip(pictures.hashes, captions, strict=True))
     settings = {"language": language}

@@ -37,7 +37,10 @@ def evaluate_zero_shot(
     """
     for sample in samples:
         if sample.label is None:
-            raise BadLabels(f"{sample.key}: this picture has no class; zero-shot needs one for each")
+            raise BadLabels(
+                f"{sample.key}: this picture has no class; zero-shot needs one for each: a .cls file beside it in its "
+                "tar, a table of classes, or a folder named after the class"
+            )
         if not 0 <= sample.label < len(labels):
             raise BadLabels(
                 f"{sample.key}: class {sample.label}, but the {len(labels)} names are 0 to {len(labels) - 1}"
@@ -47,7 +50,8 @@ def evaluate_zero_shot(
     right = np.array([sample.label for sample in pictures.samples])
     ranks = ranks_from_vectors(pictures.vectors, classes, right, np.arange(len(labels)))
     values = {f"accuracy@{k}": found_at_k(ranks, k) for k in ACCURACY_KS if k <= len(labels)}
-    part = Part("pictures", len(ranks), bootstrap_means(values, pictures.hashes), ranks)
+    drawn = np.asarray(pictures.hashes)
+    part = Part("pictures", len(ranks), bootstrap_means(values, drawn), ranks, drawn)
     shown = (f"{digest} {label}".encode() for digest, label in zip(pictures.hashes, right, strict=True))
     settings = {
         "n_classes": len(labels),

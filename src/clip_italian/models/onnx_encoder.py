@@ -1,8 +1,8 @@
 """An exported model directory as an Encoder: onnxruntime, tokenizers, numpy and Pillow, no torch.
 
-`model.json` describes the model and names the SHA-256 of `image.onnx` (pixels (n, 3, s, s) float32, normalised →
-vectors (n, dim) unit rows), `text.onnx` (ids (n, t) int64, mask (n, t) bool → vectors (n, dim) unit rows) and
-`tokenizer.json`. docs/export.md tells how it is made.
+`model.json` describes the model and names the SHA-256 of `image.onnx` (pixels (n, 3, h, w) float32, normalised →
+vectors (n, dim) unit rows and, mostly, patches (n, grid_h, grid_w, dim) unit vectors), `text.onnx` (ids (n, t) int64,
+mask (n, t) bool → vectors (n, dim) unit rows) and `tokenizer.json`. docs/export.md tells how it is made.
 
 Public names: OnnxEncoder, open_directory, open_exported, fingerprint, is_exported, FORMAT.
 """
@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,13 +27,15 @@ from .pieces import PieceTokenizer
 
 Item = TypeVar("Item")
 
-FORMAT = "onnx 1"
+FORMAT = "onnx 2"
 DESCRIPTION, IMAGE, TEXT, TOKENIZER = "model.json", "image.onnx", "text.onnx", "tokenizer.json"
 FILES = (IMAGE, TEXT, TOKENIZER)
-FLOAT, INT8 = "float32", "int8"
+VECTORS, PATCHES = "vectors", "patches"  # what networks give
 # What decides a vector beside the files themselves; the fingerprint covers it.
-SETTINGS = ("format", "dim", "scale", "preprocess", "max_length", "precision")
+SETTINGS = ("format", "dim", "scale", "preprocess", "patch_size", "max_length")
 BATCH = 4  # larger ones are no faster on CPUs and hold more maps at once
+OTHER_DESCRIPTION = "config.json"  # of a transformers model
+_ALONE = "a network alone is no model, as nothing says how its pictures and texts are made ready"
 _WRONG_VALUES = (TypeError, ValueError, AttributeError)
 
 
@@ -40,9 +43,10 @@ class OnnxEncoder:
     """Encodes pictures and texts on the CPU; `scale` is what cosines are multiplied by to make logits.
 
     Each network is opened when it is first used: a search needs only the text's. Threads: as many as OMP_NUM_THREADS
-    says, else one a core. Rows of an int8 model are computed one by one: its activations share one scale in a batch,
-    so that a vector would depend on what stands beside it.
+    says, else one a core. `encode_patches` is there when the model can tell where things are.
     """
+
+    encode_patches: Callable[[ImageLike], np.ndarray]
 
     def __init__(
         self, image: "_Network", text: "_Network", tokenizer: PieceTokenizer, description: Mapping[str, Any]
@@ -52,7 +56,10 @@ class OnnxEncoder:
         self.preprocess = Preprocess.from_json(description["preprocess"])
         self.tokenizer = tokenizer
         self._image, self._text = image, text
-        self._batch = 1 if description["precision"] == INT8 else BATCH
+        self._patch_preprocess = self.preprocess
+        if description["patch_size"] is not None:
+            self._patch_preprocess = replace(self.preprocess, size=description["patch_size"], resize="squash")
+            self.encode_patches = self._encode_patches
 
     def encode_images(self, images: Iterable[ImageLike]) -> np.ndarray:
         """Return (n, dim) float32 unit rows. Raises CorruptImage, BadModel, and TypeError for a single picture."""
@@ -69,17 +76,22 @@ class OnnxEncoder:
             raise TypeError("encode_texts takes several texts: put a single one into a list")
         return self._encode(texts, self._text_batch)
 
+    def _encode_patches(self, image: ImageLike) -> np.ndarray:
+        """Return (grid_h, grid_w, dim) float32 unit vectors: the whole picture, its places in rows.
+
+        Raises CorruptImage, BadModel.
+        """
+        return self._image.run(PATCHES, pixels=_pixels(self._patch_preprocess, (image,)))[0]
+
     def _encode(self, items: Iterable[Item], encode: Callable[[tuple[Item, ...]], np.ndarray]) -> np.ndarray:
         iterator = iter(items)
         rows = []
-        while batch := tuple(itertools.islice(iterator, self._batch)):
+        while batch := tuple(itertools.islice(iterator, BATCH)):
             rows.append(encode(batch))
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def _image_batch(self, images: tuple[ImageLike, ...]) -> np.ndarray:
-        size = self.preprocess.size
-        squares = [np.asarray(self.preprocess.square(open_image(image, min_side=size))) for image in images]
-        return self._image.run(pixels=self.preprocess.normalise(np.stack(squares)))
+        return self._image.run(pixels=_pixels(self.preprocess, images))
 
     def _text_batch(self, texts: tuple[str, ...]) -> np.ndarray:
         ids, mask = self.tokenizer.arrays(texts)
@@ -96,13 +108,15 @@ class _Network:
         self._path, self._digest, self._inputs, self._dim = path, digest, inputs, dim
         self._session: Any = None
 
-    def run(self, **arrays: np.ndarray) -> np.ndarray:
-        """Return (n, dim) float32. Raises BadModel when the file is not what it was, or rows are not finite."""
+    def run(self, output: str = VECTORS, /, **arrays: np.ndarray) -> np.ndarray:
+        """Return (n, …, dim) float32. Raises BadModel: the file is not what it was, or gives something else."""
         if self._session is None:
             self._session = self._open()
-        (rows,) = self._session.run(["vectors"], arrays)
-        if rows.shape[1:] != (self._dim,) or not np.isfinite(rows).all():
-            raise BadModel(f"{self._path}: gives rows {rows.shape[1:]} that are no vectors; export the model again")
+        if output not in {one.name for one in self._session.get_outputs()}:
+            raise BadModel(f"{self._path}: gives no {output}, but its description says so; export the model again")
+        (rows,) = self._session.run([output], arrays)
+        if rows.ndim < 2 or rows.shape[-1] != self._dim or not np.isfinite(rows).all():
+            raise BadModel(f"{self._path}: gives {output} {rows.shape} that are none; export the model again")
         return rows
 
     def _open(self) -> Any:
@@ -112,34 +126,59 @@ class _Network:
         options.intra_op_num_threads = _threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        self._prepare(options)
         try:
             session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no narrower common class
             raise BadModel(f"{self._path}: onnxruntime cannot open it ({error}); export the model again") from error
         found = {one.name: (one.type, len(one.shape)) for one in session.get_inputs()}
         made = {one.name: (one.type, len(one.shape)) for one in session.get_outputs()}
-        if found != dict(self._inputs) or made.get("vectors") != ("tensor(float)", 2):
+        if found != dict(self._inputs) or made.get(VECTORS) != ("tensor(float)", 2):
             raise BadModel(
                 f"{self._path}: takes {found} and gives {made}, expected {dict(self._inputs)} and rows of vectors; "
                 "it was not written by `clip-italian export`"
             )
         return session
 
+    def _prepare(self, options: Any) -> None:
+        """Add to the session's options; nothing here, weights that lie beside the network in assembly.py."""
+
+
+def _pixels(preprocess: Preprocess, images: tuple[ImageLike, ...]) -> np.ndarray:
+    """Return (n, 3, size, size) float32."""
+    squares = [np.asarray(preprocess.square(open_image(image, min_side=preprocess.size))) for image in images]
+    return preprocess.normalise(np.stack(squares))
+
 
 def open_directory(name: str, device: str) -> OnnxEncoder | None:
     """Open an exported model directory as an Encoder; None when `name` is not one.
 
     Raises BadModel: a file that is missing, cut short or altered, by name and hash; another format; a device other than
-    the CPU; a lone .onnx file. MissingExtra without onnxruntime.
+    the CPU; networks from elsewhere, which nothing describes. MissingExtra without onnxruntime.
     """
     directory = Path(name)
     if directory.suffix == ".onnx" and directory.is_file():
-        raise BadModel(f"{directory}: a network alone is no model; give the directory that `clip-italian export` wrote")
+        raise BadModel(f"{directory}: {_ALONE}; give the directory that `clip-italian export` wrote")
     if not is_exported(directory):
+        _refuse_networks_alone(directory)
         return None
     if device != "cpu":
         raise BadModel(f"{directory}: exported models run on the CPU, not on {device!r}; leave the device out")
     return open_exported(directory)
+
+
+def _refuse_networks_alone(directory: Path) -> None:
+    if any((directory / name).exists() for name in (DESCRIPTION, OTHER_DESCRIPTION)):
+        return  # another opener's
+    try:
+        networks = sorted(path.name for path in directory.glob("*.onnx"))
+    except OSError:
+        return
+    if networks:
+        raise BadModel(
+            f"{directory}: holds {networks[0]}, but no {DESCRIPTION}: {_ALONE}; only what `clip-italian export` wrote "
+            "can be opened"
+        )
 
 
 def is_exported(directory: Path) -> bool:
@@ -190,7 +229,10 @@ def _read_description(directory: Path) -> dict[str, Any]:
         raise BadModel(f"{path}: cannot be read as a model's description ({error}); fetch the model again") from error
     if not isinstance(description, dict) or (found := description.get("format")) != FORMAT:
         found = description.get("format") if isinstance(description, dict) else description
-        raise BadModel(f"{path}: format {found!r}, but this version reads {FORMAT!r}; update clip-italian")
+        raise BadModel(
+            f"{path}: format {found!r}, but this version reads {FORMAT!r}; update clip-italian, or export the model "
+            "again"
+        )
     files = description.get("files")
     if not isinstance(files, dict) or set(files) != set(FILES):
         raise BadModel(f"{path}: does not list exactly {', '.join(FILES)}; fetch the model again")

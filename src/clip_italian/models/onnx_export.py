@@ -1,7 +1,7 @@
 """From a model directory to ONNX files that run without torch (extra `export`).
 
 What trains well is rewritten into what runs well, with the same function: texts dense instead of packed, low-rank
-changes added to their weights, pointwise products as 1 × 1 convolutions.
+changes added to their weights, batch norms folded, pointwise products as 1 × 1 convolutions.
 
 Public names: export_model, Check, LEAST_COSINE.
 """
@@ -10,7 +10,6 @@ import contextlib
 import copy
 import logging
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..encoder import Encoder
+from ..encoder import Encoder, PatchEncoder
 from ..errors import BadModel, CannotWrite, MissingExtra
-from ..files import atomic_write, sha256_file, write_json
+from ..files import atomic_write, sha256_file, whole_folder, write_json
+from ..preprocess import Preprocess
 from .checkpoint import Checkpoint, load_checkpoint
 from .dual import DualEncoder
 from .layers import split_heads
@@ -32,26 +32,26 @@ from .lowrank import LowRankLinear
 from .onnx_encoder import (
     DESCRIPTION,
     FILES,
-    FLOAT,
     FORMAT,
     IMAGE,
-    INT8,
+    PATCHES,
     TEXT,
     TOKENIZER,
+    VECTORS,
     OnnxEncoder,
     fingerprint,
     is_exported,
     open_exported,
 )  # fmt: skip
-from .torch_encoder import TorchEncoder
+from .onnx_weights import FLOAT32, Weights, stored_as
+from .torch_encoder import TorchEncoder, patch_preprocess
 from .towers.base import TextTower
 from .towers.e5 import HEADS, WIDTH, E5Tower, Layer
-from .towers.lite import Pointwise
+from .towers.lite import Pointwise, SameConv
 
 LEAST_COSINE = 0.999
 CARD, SOURCE_CARD = "README.md", "source-README.md"
 OPSET = 18
-QUANTISED = ("MatMul", "Gemm")  # int8 convolutions are three to four times slower than float ones on CPUs
 
 # Given the model before and after, returns what model.json keeps and Markdown for the card, or raises to refuse.
 Check = Callable[[Encoder, Encoder], tuple[dict[str, Any], str]]
@@ -63,11 +63,11 @@ SENTENCES = (
 )  # fmt: skip
 
 
-def export_model(directory: Path, out: Path, *, int8: bool = False, check: Check | None = None) -> OnnxEncoder:
+def export_model(directory: Path, out: Path, *, weights: Weights = FLOAT32, check: Check | None = None) -> OnnxEncoder:
     """Write the model of `directory` to `out`, which must not hold anything yet, and return it opened from there.
 
-    int8: weights of matrix products in 8 bits; convolutions stay float. A float export must give built-in pictures and
-    sentences vectors of cosine ≥ 0.999 to the model's own. check: a further condition, such as the quantisation gate.
+    weights: how they are stored; computing is float32 always. With float32 weights, built-in pictures and sentences
+    must get vectors of cosine ≥ 0.999 to the model's own. check: a further condition, such as the quantisation gate.
     `out` comes into being whole and last: when anything is refused or fails, nothing is left there. Raises BadModel,
     MissingExtra, CannotWrite, and what `check` raises.
     """
@@ -79,29 +79,33 @@ def export_model(directory: Path, out: Path, *, int8: bool = False, check: Check
         raise BadModel(f"{directory}: is exported already; give the directory that training wrote")
     checkpoint = load_checkpoint(directory)
     before = TorchEncoder(checkpoint.model, checkpoint.tokenizer, checkpoint.preprocess, name=checkpoint.name)
-    with _draft(out) as draft:
-        _write_networks(draft, checkpoint, int8)
-        with atomic_write(draft / TOKENIZER) as stream:
-            stream.write(checkpoint.tokenizer.backend.to_str().encode("utf-8"))
-        description = _describe(draft, checkpoint, before.fingerprint, INT8 if int8 else FLOAT)
-        write_json(draft / DESCRIPTION, description)
-        after = open_exported(draft)
-        description["check"] = cosines = _compare(before, after)
-        if not int8 and not min(cosines.values()) >= LEAST_COSINE:
-            raise BadModel(
-                f"{directory}: its ONNX form gives other vectors (cosines from {min(cosines.values()):.4f}, at least "
-                f"{LEAST_COSINE} is asked for); nothing was written"
-            )
-        report = ""
-        if check is not None:
-            description["gate"], report = check(before, after)
-        write_json(draft / DESCRIPTION, description)
-        has_card = (directory / CARD).is_file()
-        if has_card:
-            shutil.copyfile(directory / CARD, draft / SOURCE_CARD)
-        with atomic_write(draft / CARD, "w") as stream:
-            stream.write(_card(draft, description, has_card, report))
+    try:
+        with whole_folder(out) as draft:
+            _write_networks(draft, checkpoint, weights)
+            with atomic_write(draft / TOKENIZER) as stream:
+                stream.write(checkpoint.tokenizer.backend.to_str().encode("utf-8"))
+            description = _describe(draft, checkpoint, before.fingerprint, weights)
+            write_json(draft / DESCRIPTION, description)
+            report = _judged(before, open_exported(draft), description, check)
+            write_json(draft / DESCRIPTION, description)
+            _write_cards(draft, directory, description, report)
+    except OSError as error:
+        raise CannotWrite(f"{out}: cannot be written ({error.strerror or error}); nothing is left there") from error
     return open_exported(out)
+
+
+def _judged(before: Encoder, after: Encoder, description: dict[str, Any], check: Check | None) -> str:
+    """Note in the description how the exported model compares; returns the check's report. Raises to refuse it."""
+    description["check"] = cosines = _compare(before, after)
+    if description["weights"] == FLOAT32 and not min(cosines.values()) >= LEAST_COSINE:
+        raise BadModel(
+            f"{before.name}: its ONNX form gives other vectors (cosines from {min(cosines.values()):.4f}, at least "
+            f"{LEAST_COSINE} is asked for); nothing was written"
+        )
+    if check is None:
+        return ""
+    description["gate"], report = check(before, after)
+    return report
 
 
 class DenseE5(E5Tower):
@@ -118,12 +122,16 @@ class DenseE5(E5Tower):
 
 
 class _ImageSide(nn.Module):
-    def __init__(self, model: DualEncoder) -> None:
-        super().__init__()
-        self.model = model
+    """Pictures to vectors and, where they come at no cost, patch vectors."""
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.encode_images(pixels)
+    def __init__(self, model: DualEncoder, patches: bool) -> None:
+        super().__init__()
+        self.model, self.patches = model, patches
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        output = self.model.image_tower(pixels)
+        vectors = self.model.project_image(output)
+        return (vectors, self.model.project_patches(output)) if self.patches else vectors
 
 
 class _TextSide(nn.Module):
@@ -140,12 +148,47 @@ def exportable(model: DualEncoder) -> DualEncoder:
     model = copy.deepcopy(model).cpu().eval()
     model.text_tower = _dense_tower(model.text_tower)
     for module in list(model.modules()):
+        _fold_norm(module)
         for name, child in list(module.named_children()):
             if isinstance(child, LowRankLinear):
                 setattr(module, name, _summed(child))
             elif isinstance(child, Pointwise):
                 setattr(module, name, _convolution(child))
     return model.requires_grad_(False).eval()
+
+
+class EvenConv(nn.Module):
+    """A SameConv for maps whose sides its stride divides: how it pads does not depend on their size."""
+
+    def __init__(self, same: SameConv) -> None:
+        super().__init__()
+        self.weight, self.bias, self.stride, self.groups = same.weight, same.bias, same.stride, same.groups
+        padding = same.kernel_size[0] - same.stride[0]
+        self.before, self.after = padding // 2, padding - padding // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (n, c, h, w)."""
+        padding = self.before
+        if self.before != self.after:
+            x, padding = F.pad(x, (self.before, self.after) * 2), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, 1, self.groups)
+
+
+def _for_any_size(model: DualEncoder) -> None:
+    """Let the image tower read pictures of all sides that are multiples of its step."""
+    for module in list(model.image_tower.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SameConv):
+                setattr(module, name, EvenConv(child))
+
+
+def _fold_norm(module: nn.Module) -> None:
+    """Put the batch norm that follows a sequence's first convolution into its weights."""
+    if not isinstance(module, nn.Sequential) or len(module) < 2:
+        return
+    convolution, norm = module[0], module[1]
+    if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        module[0], module[1] = nn.utils.fuse_conv_bn_eval(convolution, norm), nn.Identity()
 
 
 def _dense_tower(tower: TextTower) -> TextTower:
@@ -184,26 +227,51 @@ def _convolution(pointwise: Pointwise) -> nn.Conv2d:
     return convolution
 
 
-def _write_networks(folder: Path, checkpoint: Checkpoint, int8: bool) -> None:
-    model, size = exportable(checkpoint.model), checkpoint.preprocess.size
-    n = torch.export.Dim("n")
+def _write_networks(folder: Path, checkpoint: Checkpoint, weights: Weights) -> None:
+    model = exportable(checkpoint.model)
+    _write_image(model, checkpoint.preprocess, folder / IMAGE, weights)
     t = torch.export.Dim("t", max=checkpoint.tokenizer.max_length)
     ids, mask = checkpoint.tokenizer.encode(SENTENCES[:2])
-    _write(_ImageSide(model), {"pixels": torch.zeros(2, 3, size, size)}, {"pixels": {0: n}}, folder / IMAGE, int8)
+    n = torch.export.Dim("n")
     free = {"ids": {0: n, 1: t}, "mask": {0: n, 1: t}}
-    _write(_TextSide(model), {"ids": ids, "mask": mask}, free, folder / TEXT, int8)
+    _write(_TextSide(model), {"ids": ids, "mask": mask}, free, folder / TEXT, weights)
 
 
-def _write(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], path: Path, int8: bool) -> None:
-    """Export a network whose axes in `shapes` are free, and store its weights in 8 bits where asked."""
+def _write_image(model: DualEncoder, preprocess: Preprocess, path: Path, weights: Weights) -> None:
+    """Export the image side; for any multiple of the tower's step where patch vectors are made of a larger picture."""
+    size, patch_size = preprocess.size, _patch_size(model, preprocess)
+    free: dict[int, Any] = {0: torch.export.Dim("n")}
+    height, width = size, size
+    if patch_size not in (None, size):
+        step = model.image_tower.step
+        assert step is not None
+        _for_any_size(model)
+        free |= {2: step * torch.export.Dim("rows"), 3: step * torch.export.Dim("columns")}
+        width += step  # equal sides would be taken for one
+    pixels = {"pixels": torch.zeros(2, 3, height, width)}
+    _write(_ImageSide(model, patch_size is not None), pixels, {"pixels": free}, path, weights)
+
+
+def _patch_size(model: DualEncoder, preprocess: Preprocess) -> int | None:
+    """Return the side of pictures for patch vectors; None where they are not exported.
+
+    A network always computes all that it can give: patch vectors that cost something would slow every picture down.
+    """
+    patches = patch_preprocess(model, preprocess) if model.image_head.local else None
+    return None if patches is None else patches.size
+
+
+def _write(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], path: Path, weights: Weights) -> None:
+    """Export a network whose axes in `shapes` are free, its weights stored as asked."""
     import onnx
 
+    outputs = [VECTORS, PATCHES] if isinstance(module, _ImageSide) and module.patches else [VECTORS]
     try:
         with _quiet():
             # In two steps: asked for both at once, the exporter fixes an axis it cannot keep free, and says nothing.
             captured = torch.export.export(module.eval(), tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
             program = torch.onnx.export(
-                captured, input_names=list(inputs), output_names=["vectors"], opset_version=OPSET, dynamo=True,
+                captured, input_names=list(inputs), output_names=outputs, opset_version=OPSET, dynamo=True,
                 external_data=False, verbose=False,
             )  # fmt: skip
         assert program is not None
@@ -211,44 +279,11 @@ def _write(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any],
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise BadModel(f"{path.name}: this model's towers cannot be exported ({first})") from error
-    if int8:
-        proto = _quantised(proto)
+    proto = stored_as(proto, weights)
     _strip(proto)
     with atomic_write(path) as stream:
         stream.write(proto.SerializeToString(deterministic=True))
     onnx.checker.check_model(path)
-
-
-def _quantised(proto: Any) -> Any:
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder, "int8.onnx")
-        quantize_dynamic(
-            proto, path, op_types_to_quantize=list(QUANTISED), nodes_to_exclude=_narrowing(proto), per_channel=True,
-            weight_type=QuantType.QInt8,
-        )  # fmt: skip
-        return onnx.load(path)
-
-
-def _narrowing(proto: Any) -> list[str]:
-    """Name the matrix products with at most half as many outputs as inputs, which stay float.
-
-    They read what an activation function lets through, where a few large values take up the one scale of all: with
-    them in 8 bits, E5's texts kept a mean cosine of 0.988, without 0.996.
-    """
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
-    found = []
-    for node in proto.graph.node:
-        weight = shapes.get(node.input[1], ()) if node.op_type in QUANTISED else ()
-        if len(weight) != 2:
-            continue
-        turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        inputs, outputs = weight[::-1] if turned else weight
-        if inputs >= 2 * outputs:
-            found.append(node.name)
-    return found
 
 
 def _strip(proto: Any) -> None:
@@ -272,33 +307,16 @@ def _quiet() -> Iterator[None]:
         logging.disable(previous)
 
 
-@contextlib.contextmanager
-def _draft(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that becomes `out` when the block succeeds, and is removed when it does not."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as error:
-        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another place") from error
-    try:
-        yield draft
-        draft.chmod(0o755)
-        draft.rename(out)
-    except OSError as error:
-        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); nothing is left there") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _describe(folder: Path, checkpoint: Checkpoint, source: str, precision: str) -> dict[str, Any]:
+def _describe(folder: Path, checkpoint: Checkpoint, source: str, weights: Weights) -> dict[str, Any]:
     description: dict[str, Any] = {
         "format": FORMAT,
         "name": checkpoint.name,
         "dim": checkpoint.model.dim,
         "scale": float(checkpoint.model.scale.detach()),
         "preprocess": checkpoint.preprocess.to_json(),
+        "patch_size": _patch_size(checkpoint.model, checkpoint.preprocess),
         "max_length": checkpoint.tokenizer.max_length,
-        "precision": precision,
+        "weights": weights,
         "files": {name: sha256_file(folder / name) for name in FILES},
         "source": {"name": checkpoint.name, "fingerprint": source},
     }
@@ -312,7 +330,12 @@ def _compare(before: Encoder, after: Encoder) -> dict[str, float]:
         "images": (before.encode_images(pictures), after.encode_images(pictures)),
         "texts": (before.encode_texts(SENTENCES), after.encode_texts(SENTENCES)),
     }
-    return {f"lowest_cosine_{name}": float((a * b).sum(1).min()) for name, (a, b) in pairs.items()}
+    if isinstance(before, PatchEncoder) and isinstance(after, PatchEncoder):
+        one, other = (
+            np.stack([encoder.encode_patches(picture) for picture in pictures]) for encoder in (before, after)
+        )
+        pairs["patches"] = (one, other)
+    return {f"lowest_cosine_{name}": float((a * b).sum(-1).min()) for name, (a, b) in pairs.items()}
 
 
 def _pictures() -> list[Image.Image]:
@@ -330,23 +353,51 @@ def _pictures() -> list[Image.Image]:
     return [*drawn, Image.fromarray(noise)]
 
 
+def _write_cards(folder: Path, source: Path, description: dict[str, Any], report: str) -> None:
+    """Write the exported model's card, and lay the source's beside it where there is one."""
+    has_card = (source / CARD).is_file()
+    if has_card:
+        shutil.copyfile(source / CARD, folder / SOURCE_CARD)
+    with atomic_write(folder / CARD, "w") as stream:
+        stream.write(_card(folder, description, has_card, report))
+
+
 def _card(folder: Path, description: dict[str, Any], has_card: bool, report: str) -> str:
-    source, check = description["source"], description["check"]
+    source = description["source"]
     card = f"its card, with data, terms and results, is `{SOURCE_CARD}` here" if has_card else "it came without a card"
-    sizes = "\n".join(f"| `{name}` | {(folder / name).stat().st_size / 1e6:.1f} MB |" for name in FILES)
-    text = f"""# {description["name"]}, exported ({description["precision"]})
+    files = "\n".join(
+        f"| `{name}` | {(folder / name).stat().st_size / 1e6:.1f} MB | `{digest}` |"
+        for name, digest in description["files"].items()
+    )
+    cosines = ", ".join(f"{name.rpartition('_')[2]} {value:.5f}" for name, value in description["check"].items())
+    text = f"""# {description["name"]}, exported, weights in {description["weights"]}
 
 The model {source["name"]} (fingerprint `{source["fingerprint"][:12]}`) as ONNX networks that run without torch; {card}.
 Open it with `clip_italian.load(DIRECTORY)` or give it to any command's `--model`.
 
-| file | |
-|---|---:|
-{sizes}
+| file | size | SHA-256 |
+|---|---:|---|
+{files}
 
-Lowest cosine to the source's vectors over built-in drawings and sentences: pictures
-{check["lowest_cosine_images"]:.5f}, texts {check["lowest_cosine_texts"]:.5f}.
+{_settings(description)}
+
+Lowest cosine to the source's vectors over built-in drawings and sentences: {cosines}.
 """
     return f"{text}\n## Quality before and after\n\n{report}" if report else text
+
+
+def _settings(description: dict[str, Any]) -> str:
+    """Say in words how pictures and texts are made ready."""
+    preprocess, patch_size = description["preprocess"], description["patch_size"]
+    mean, std = (" ".join(f"{value:.4g}" for value in preprocess[key]) for key in ("mean", "std"))
+    where = f"patch vectors from {patch_size} × {patch_size} pixels" if patch_size else "no patch vectors"
+    how = {"squash": "both sides scaled", "crop": "the shorter side scaled, the middle square cut out"}
+    return (
+        f"Pictures: RGB, {preprocess['size']} × {preprocess['size']} pixels ({how[preprocess['resize']]}, bicubic), "
+        f"from 0 to 1, less {mean}, over {std}; {where}. Texts: up to {description['max_length']} pieces. Vectors: "
+        f"{description['dim']} dimensions, cosines times {description['scale']:.4g} for logits. Fingerprint "
+        f"`{description['fingerprint']}`."
+    )
 
 
 def _need_libraries() -> None:

@@ -11,6 +11,7 @@ import tokenizers
 from ..errors import BadModel
 
 PAD_NAMES = ("<pad>", "[PAD]", "<|endoftext|>")
+UNKNOWN_NAMES = ("<unk>", "[UNK]")
 
 
 class PieceTokenizer:
@@ -37,6 +38,21 @@ class PieceTokenizer:
     def size(self) -> int:
         """How many rows an embedding needs for every piece, added ones included: the largest id and one."""
         return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
+
+    def knows(self, text: str) -> bool:
+        """Tell whether any known piece of a text holds a letter or digit; of signs and unspelled letters none does.
+
+        A tokenizer of bytes can spell any alphabet, but has only met Latin letters: there, one of those must be in it.
+        """
+        bytewise = isinstance(self.backend.decoder, tokenizers.decoders.ByteLevel)
+        unknown = {self.backend.token_to_id(name) for name in UNKNOWN_NAMES}
+        pieces = self.backend.encode(text, add_special_tokens=False)
+        return any(
+            character.isalnum() and (character.isascii() or not bytewise)
+            for number, piece in zip(pieces.ids, pieces.tokens, strict=True)
+            if number not in unknown
+            for character in piece
+        )
 
     def arrays(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (n, t) int64 and mask (n, t) bool, True at real pieces; t is the longest text's, n at least 1."""

@@ -30,8 +30,8 @@ def classify(
 
     Probabilities are the softmax of scale × cosine with the scale the encoder was trained with (the original demo left
     the scale out, and all its bars were nearly equal). They say how the labels compare, not whether any of them fits.
-    Raises BadLabels when labels or templates are empty or repeated or a template has no place for the label, and
-    CorruptImage.
+    Raises BadLabels when labels or templates are empty or repeated, the model knows nothing in a label, or a template
+    has no place for it, and CorruptImage.
 
     >>> classify(encoder, "foto/IMG_3.jpg", ["gatto", "cane"])[0].label    # doctest: +SKIP
     'gatto'
@@ -41,6 +41,9 @@ def classify(
     for template in templates:
         if template.count("{}") != 1:
             raise BadLabels(f'the template "{template}" must hold {{}} once, where the label goes')
+    knows = getattr(getattr(encoder, "tokenizer", None), "knows", None)
+    if strange := [label for label in labels if knows is not None and not knows(label)]:
+        raise BadLabels(f'the model {encoder.name} knows nothing in the label "{strange[0]}"; give Italian names')
     sentences = [template.replace("{}", label) for label in labels for template in templates]
     texts = encoder.encode_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
     texts /= np.maximum(np.linalg.norm(texts, axis=1, keepdims=True), 1e-12)

@@ -14,6 +14,7 @@ from .album import Album
 
 # Far above the rounding of a float32 product of unit vectors, so that no photo that ties is left out.
 _MARGIN = 1e-5
+LONGEST = 1000  # characters; models read some sixty words, and would leave out the rest unsaid
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,22 @@ class Hit:
 def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]:
     """Return the k photos nearest to an Italian query, best first; equal scores are ordered by path.
 
-    Raises BadQuery when the query is empty or k is below 1, BadAlbum when another model made the album.
+    Raises BadQuery when the query is empty, longer than 1,000 characters, or without any letter that the model knows,
+    and when k is below 1; BadAlbum when another model made the album.
 
     >>> with Album.open("foto.album") as album:                            # doctest: +SKIP
     ...     search(album, load(album.model), "un gatto sul divano", k=3)
     """
     if not query.strip():
         raise BadQuery('the query is empty; type what the photo shows, such as "un gatto sul divano"')
+    if len(query) > LONGEST:
+        raise BadQuery(f"the query has {len(query):,} characters, and at most {LONGEST:,} are read; say it shorter")
     if k < 1:
         raise BadQuery(f"{k} results were asked for; ask for at least 1")
     album.check(encoder)
+    knows = getattr(getattr(encoder, "tokenizer", None), "knows", None)
+    if knows is not None and not knows(query):
+        raise BadQuery(f'the model {encoder.name} knows nothing in "{query}"; ask in Italian')
     gallery = album.gallery()
     vector = encoder.encode_texts([query])[0]
     order, scores = top(gallery.vectors, vector, k)

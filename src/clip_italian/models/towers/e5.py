@@ -3,36 +3,36 @@
 96 of the model's 118 million weights are its vocabulary; the pieces listed in `pieces.txt.gz` leave about 30 million.
 A text's vector is the mean over its pieces. Source: Wang et al. 2024, Multilingual E5 Text Embeddings.
 
-The list was made from captions, their English originals, Europarl, and a list of Italian words with
-
-    clip-italian tokens flickr8k-it/train.jsonl:1 coco-photos/train.jsonl:1 \\
-        italian/parallel/europarl_en_it_59k.tsv.gz:5 italian/parole_italiane_280000.txt.gz:10 --out pieces.txt.gz
-
-Public names: E5Tower, tokenizer, all_pieces, kept_pieces, pieces_hash, SPECIALS.
+Public names: E5Tower, and from e5_source.py, which needs no torch, tokenizer, all_pieces, kept_pieces, pieces_hash,
+SPECIALS.
 """
 
-import gzip
-import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import BadModel
-from ...files import sha256_parts
 from ..lowrank import LowRankLinear, make_low_rank
 from .base import TextTower, TowerOutput, mean_over
-from .e5_file import E5File, read_package
+from .e5_source import (
+    INNER,
+    LAYERS,
+    POSITIONS,
+    SPECIALS,
+    WIDTH,
+    all_pieces,
+    kept_pieces,
+    pieces_hash,
+    pretrained,
+    tokenizer,
+)
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-LAST_LATIN = 0x1EFF  # the end of Latin Extended Additional
-WITHOUT_WIDTH, AS_APOSTROPHE = "[\u00ad\u200b-\u200f\u2060\ufeff]", "[\u02bc\u02be]"
-WIDTH, LAYERS, HEADS, INNER, POSITIONS, EPSILON = 384, 12, 12, 1536, 512, 1e-12
+__all__ = ["SPECIALS", "E5Tower", "all_pieces", "kept_pieces", "pieces_hash", "tokenizer"]
+
+HEADS, EPSILON = 12, 1e-12
 
 
 class Layer(nn.Module):
@@ -135,97 +135,13 @@ class E5Tower(TextTower):
             raise BadModel(
                 f"the vocabulary has {len(pieces)} pieces, but the text tower {self.pieces.num_embeddings} rows"
             )
-        source = read_package()
-        numbers = {piece: number for number, piece in enumerate(source.pieces)}
-        rows = np.array([numbers[piece] for piece in pieces])
-        self.pieces.weight.copy_(_tensor(source.tensor("emb.word", rows, WIDTH)))
-        self.positions.copy_(_tensor(source.tensor("emb.pos", columns=WIDTH)[:POSITIONS]))
-        self.positions.add_(_tensor(source.tensor("emb.type", columns=WIDTH)[0]))
-        _fill(self.embedding_norm, source, "emb.ln")
-        names = {
-            "query": "q", "key": "k", "value": "v", "out": "ao", "attention_norm": "aln",
-            "widen": "fi", "narrow": "fo", "output_norm": "oln",
-        }  # fmt: skip
-        for number, layer in enumerate(self.layers):
-            for ours, theirs in names.items():
-                _fill(getattr(layer, ours), source, f"l{number}.{theirs}")
+        source = pretrained(pieces)
+        for name, tensor in self.state_dict().items():
+            if not name.endswith((".up", ".down")):
+                tensor.copy_(torch.from_numpy(np.ascontiguousarray(source.tensor(name))))
         return self
-
-
-def all_pieces() -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the package's 250,002 pieces and their unigram scores. Raises MissingExtra."""
-    source = read_package()
-    return source.pieces, source.scores
-
-
-@lru_cache(maxsize=1)
-def kept_pieces() -> tuple[str, ...]:
-    """Return the trimmed vocabulary in order: the special pieces, then the listed ones."""
-    packed = resources.files(__package__).joinpath("pieces.txt.gz").read_bytes()
-    return SPECIALS + tuple(gzip.decompress(packed).decode("utf-8").split("\n"))
-
-
-@lru_cache(maxsize=1)
-def pieces_hash() -> str:
-    """Return the SHA-256 of the trimmed vocabulary, which checkpoints note: other pieces would be other rows."""
-    return sha256_parts(piece.encode() for piece in kept_pieces())
-
-
-def tokenizer(pieces: Sequence[str]) -> Tokenizer:
-    """Build the unigram tokenizer over `pieces` (specials first) with the package's scores.
-
-    Text is put into NFKC, runs of white space become one space, and texts are closed by <s> … </s>. A Latin letter
-    that no piece spells loses its accents, marks without width go, and an accent typed as an apostrophe (perche´)
-    becomes one. Raises MissingExtra.
-    """
-    names, scores = all_pieces()
-    score = dict(zip(names, scores.tolist(), strict=True))
-    vocabulary = [(piece, 0.0 if piece in SPECIALS else score[piece]) for piece in pieces]
-    built = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIALS.index("<unk>"), byte_fallback=False))
-    built.normalizer = normalizers.Sequence(
-        [
-            normalizers.Replace(Regex(WITHOUT_WIDTH), ""),
-            normalizers.Replace("\u00b4", "'"),  # of which NFKC would make a space and an accent
-            normalizers.NFKC(),
-            normalizers.Replace(Regex(AS_APOSTROPHE), "'"),
-            normalizers.NFD(),
-            normalizers.Replace(Regex(_unspelled_accents(frozenset(pieces))), ""),
-            normalizers.NFC(),
-            normalizers.Replace(Regex(r"\s+"), " "),
-            normalizers.Strip(),
-        ]
-    )
-    built.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    built.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    built.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", SPECIALS.index("</s>"))]
-    )
-    return built
-
-
-def _unspelled_accents(pieces: frozenset[str]) -> str:
-    """Return the pattern of the accents, in decomposed text, of the Latin letters that are no piece by themselves."""
-    bases: dict[str, str] = {}
-    for letter in map(chr, range(0xC0, LAST_LATIN + 1)):
-        decomposed = unicodedata.normalize("NFD", letter)
-        base, marks = decomposed[0], decomposed[1:]
-        if marks and base.isascii() and letter not in pieces:
-            bases[marks] = bases.get(marks, "") + base
-    any_mark = "[\u0300-\u036f]"
-    return "|".join(f"(?<=[{letters}]){marks}(?!{any_mark})" for marks, letters in bases.items()) or "(?!)"
 
 
 def _padded(x: Tensor, places: Tensor, rows: int, length: int) -> Tensor:
     """Put (pieces, width) at their places among zeros; returns (rows, length, width)."""
     return x.new_zeros(rows * length, WIDTH).index_copy(0, places, x).view(rows, length, WIDTH)
-
-
-def _fill(module: nn.Module, source: E5File, name: str) -> None:
-    weight, bias = module.weight, module.bias
-    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
-    weight.copy_(_tensor(source.tensor(f"{name}.w")).view_as(weight))
-    bias.copy_(_tensor(source.tensor(f"{name}.b")))
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))

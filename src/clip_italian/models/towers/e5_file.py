@@ -6,7 +6,7 @@ scores[pieces]; the blob; i32 entries and u32 bytes of a character map, and the 
 length, name, u8 type, u32 elements, u64 offset, u64 bytes. Type 0 is float32. Type 1 is blocks of 32 weights: a float16
 scale and 16 bytes whose low and high halves hold weights j and j + 16; weight = (half − 8) × scale.
 
-Public names: Entry, E5File, read_package, read.
+Public names: Entry, E5File, read_package, read, installed, PACKAGE, PACKAGE_VERSION, SHA256.
 """
 
 import importlib.util
@@ -73,12 +73,25 @@ class E5File:
 def read_package() -> E5File:
     """Open the installed package's file after checking its hash. Raises MissingExtra, BadModel."""
     path = _package_file()
-    if (found := sha256_file(path)) != SHA256:
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read ({error.strerror}); install {PACKAGE} again") from error
+    if found != SHA256:
         raise BadModel(
-            f"{path}: SHA-256 is {found[:12]}…, expected {SHA256[:12]}…; reinstall with "
-            f"`pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}`"
+            f"{path}: SHA-256 is {found[:12]}…, expected {SHA256[:12]}… of {PACKAGE} {PACKAGE_VERSION} (installed is "
+            f"{version(PACKAGE)}); reinstall with `pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}`"
         )
     return read(path)
+
+
+def installed() -> bool:
+    """Tell whether some version of the package is installed."""
+    try:
+        version(PACKAGE)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def read(path: Path) -> E5File:
