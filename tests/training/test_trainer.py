@@ -64,7 +64,7 @@ def result(out):
         del entry["seconds"]
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return {
-        "state": stored["state"],
+        "state": {name: value for name, value in stored["state"].items() if name != "energy"},  # another every time
         "random": stored["random"],
         "weights": stored["model"],
         "best": load_file(out / "model.safetensors"),

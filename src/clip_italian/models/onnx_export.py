@@ -247,7 +247,8 @@ def _write_image(model: DualEncoder, preprocess: Preprocess, path: Path, weights
         assert step is not None
         _for_any_size(model)
         free |= {2: step * torch.export.Dim("rows"), 3: step * torch.export.Dim("columns")}
-        width += step  # equal sides would be taken for one
+        height = max(size, 2 * step)  # a single row would be taken for the only number there is
+        width = height + step  # and equal sides for one
     pixels = {"pixels": torch.zeros(2, 3, height, width)}
     _write(_ImageSide(model, patch_size is not None), pixels, {"pixels": free}, path, weights)
 

@@ -244,8 +244,8 @@ def _scenes(measured: Card) -> str:
 def _about_imagenet(facts: Facts) -> str:
     if facts.imagenet_labels:
         return (
-            "ImageNet's labels trained this model's image tower, perhaps on these very photos: accuracy over its "
-            "classes, of which the smaller sets are a part, is no zero-shot test in the strict sense."
+            "ImageNet's labels trained this model's image tower, or its teacher's, perhaps on these very photos: over "
+            "its classes, of which the smaller sets are a part, accuracy is no zero-shot test in the strict sense."
         )
     if facts.imagenet_labels is None:
         return "Whether these classes' labels were seen in training is not told."
