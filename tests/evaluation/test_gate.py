@@ -1,7 +1,10 @@
 """The gate: points lost between two encoders, and what is past the limit."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from clip_italian.data.sample import Caption, ImageRef, Sample
 from clip_italian.errors import BadRecord
@@ -110,4 +113,8 @@ def test_the_table_marks_what_is_past_the_limit():
     lines = markdown(gate).splitlines()
     assert lines[2] == "| d | recall@1 | 100 | 50.00 | 48.50 | -1.50 [-2.00 to +1.00] ! |"
     assert lines[3] == "| d | recall@5 | 100 | 70.00 | 70.25 | +0.25 [-2.00 to +1.00] |"
-    assert table(gate).row_count == 2
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table(Gate((*gate.scores, score("pictures accuracy@10", 100, 88.8)), 1.0)))
+    shown = [line.rstrip() for line in console.export_text().splitlines()]
+    assert "-1.50 [-2.00 to +1.00] !" in next(line for line in shown if "recall@1 " in line)
+    assert [line for line in shown if line.strip() == "d"] == [" d"]  # one heading a data set

@@ -358,7 +358,10 @@ def initializers(path):
 
 
 @pytest.mark.parametrize(("weights", "least"), [("float16", 0.9999), ("int8", 0.97)])
-def test_small_weights_take_less_room_and_compute_in_float(source, made, tmp_path, weights, least):
+def test_small_weights_take_less_room_and_compute_in_float(source, made, tmp_path, monkeypatch, weights, least):
+    from clip_italian.models import onnx_weights
+
+    monkeypatch.setattr(onnx_weights, "LEAST_INT8", 2000)
     out = tmp_path / "out"
     encoder = export_model(source, out, weights=weights)
     description = json.loads((out / "model.json").read_text("utf-8"))

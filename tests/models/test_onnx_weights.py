@@ -8,9 +8,15 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from clip_italian.models import onnx_weights  # noqa: E402
 from clip_italian.models.onnx_weights import stored_as  # noqa: E402
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def int8_from_few_numbers_on(monkeypatch):
+    monkeypatch.setattr(onnx_weights, "LEAST_INT8", 512)
 
 
 def network(nodes, inputs, rank=2, **weights):
@@ -100,20 +106,29 @@ def test_rows_of_an_embedding_are_turned_back_after_the_look_up():
     assert {node.input[0] for node in small.graph.node[:2]} == {"w.int8", "w.scale"}
 
 
+def test_small_tensors_are_float16_where_int8_is_asked_for(monkeypatch):
+    monkeypatch.setattr(onnx_weights, "LEAST_INT8", 20 * 64 + 1)
+    nodes, _, weight, _, _ = CASES["embedding"]
+    proto = network(nodes, {"x": (TensorProto.INT64, ["n"])}, w=weight)
+    assert {name: value.dtype for name, value in stored(stored_as(proto, "int8")).items()} == {"w.float16": np.float16}
+    monkeypatch.setattr(onnx_weights, "LEAST_INT8", 20 * 64)
+    assert set(stored(stored_as(proto, "int8"))) == {"w.int8", "w.scale"}
+
+
 def test_what_is_small_or_too_large_for_float16_stays():
-    depthwise, bias = spread(64, 1, 3, 3), RNG.normal(size=300).astype(np.float32)
+    weight, bias = spread(16, 16, 1, 1), RNG.normal(size=300).astype(np.float32)
     huge = np.full((20, 20), 1e6, np.float32)
     nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["c"], group=64, kernel_shape=[3, 3]),
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[1, 1]),
         helper.make_node("ReduceMean", ["huge"], ["m"], keepdims=0),
         helper.make_node("Add", ["c", "m"], ["y"]),
     ]
-    proto = network(nodes, {"x": (TensorProto.FLOAT, (1, 64, 5, 5))}, 4, w=depthwise, b=bias[:64], huge=huge)
+    proto = network(nodes, {"x": (TensorProto.FLOAT, (1, 16, 5, 5))}, 4, w=weight, b=bias[:16], huge=huge)
     found = stored(stored_as(proto, "int8"))
     assert {name: value.dtype for name, value in found.items()} == {
         "w.float16": np.float16, "b": np.float32, "huge": np.float32
     }  # fmt: skip
-    assert np.isfinite(run(stored_as(proto, "float16"), x=np.ones((1, 64, 5, 5), np.float32))).all()
+    assert np.isfinite(run(stored_as(proto, "float16"), x=np.ones((1, 16, 5, 5), np.float32))).all()
 
 
 def test_channels_of_zeros_stay_zero():

@@ -88,13 +88,17 @@ def measure(
 
 
 def table(gate: Gate) -> Table:
-    """Lay the gate out for the terminal: a row per score, those past the limit marked."""
+    """Lay the gate out for an 80-column terminal: a row per data set and one per score, those past the limit marked."""
     block = Table(title=Text(f"before and after, in points; limit {gate.limit:g}"), title_justify="left",
                   box=SIMPLE_HEAD, pad_edge=False)  # fmt: skip
-    for index, heading in enumerate(_HEADINGS):
-        block.add_column(heading, justify="right" if index > 1 else "left")
-    for row in _rows(gate):
-        block.add_row(*(Text(cell) for cell in row))
+    for index, heading in enumerate(("", *_HEADINGS[2:])):
+        block.add_column(heading, justify="right" if index else "left", no_wrap=index > 0)
+    shown = ""
+    for data, *cells in _rows(gate):
+        if data != shown:
+            block.add_row(Text(data, style="bold"))
+            shown = data
+        block.add_row(*(Text(cell) for cell in cells))
     return block
 
 
