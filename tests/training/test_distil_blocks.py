@@ -13,7 +13,7 @@ from toys import Listener, squares
 from clip_italian.data.class_names import imagenet
 from clip_italian.encoder import load
 from clip_italian.errors import BadModel, BadRecipe, BadRecord
-from clip_italian.models.checkpoint import Checkpoint, save_checkpoint
+from clip_italian.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from clip_italian.models.dual import DualEncoder
 from clip_italian.models.tokenizer import Tokenizer
 from clip_italian.models.tokenizer_training import train_tokenizer
@@ -197,6 +197,22 @@ def test_a_student_learns_to_read_without_pictures_and_goes_on_from_there(teache
     other = recipe(**mobile, texts=SETTINGS["texts"] | {"vocabulary": 310})
     with pytest.raises(BadRecipe, match="its text side does not fit the recipe"):
         distil(other, teacher, data, tmp_path / "d", init=[tmp_path / "a" / "reading.safetensors"], reporter=Listener())
+
+
+def test_a_text_side_that_is_held_stays_as_it_read(teacher, data, tmp_path):
+    mobile = {"image_tower": {"type": "mobile-image", "width": 0.25, "dim": 32}, "blockwise": None}
+    distil(recipe(**mobile, reading=READING | {"held": True}), teacher, data, tmp_path / "a", reporter=Listener())
+    read = load_checkpoint(tmp_path / "a").model
+    _, _, stored = read_part(tmp_path / "a" / "reading.safetensors")
+    own = read.state_dict()
+    assert all(torch.equal(own[name].half(), tensor.half()) for name, tensor in stored.items())
+    # All of a finished student is where another one begins, its image head too.
+    still = recipe(**mobile, learn={"image_tower": 1e-12, "scale": 1e-12}, average=1e-6)
+    distil(still, teacher, data, tmp_path / "b", init=[tmp_path / "a"], reporter=Listener())
+    again = load_checkpoint(tmp_path / "b").model
+    for part in ("image_head", "text_head", "text_tower"):
+        for mine, other in zip(getattr(again, part).parameters(), getattr(read, part).parameters(), strict=True):
+            assert torch.equal(mine, other), part
 
 
 def test_stopped_and_resumed_reading_ends_as_if_never_stopped(teacher, data, tmp_path, monkeypatch):

@@ -258,6 +258,8 @@ def test_the_first_view_is_the_whole_picture_and_captions_may_forbid_mirrors():
     assert not views.mirrored[forbidden].any() and 0.2 < views.mirrored[~forbidden].mean() < 0.5
     area = np.abs(views.boxes[:, 0, 0] * views.boxes[:, 1, 1])
     assert area.min() > 0.3 and (np.abs(views.boxes[:, 0, 2]) <= 1 - np.abs(views.boxes[:, 0, 0]) + 1e-6).all()
+    exact = [replace(sample, extra={"objects": [{}]}) for sample in samples]
+    assert draw_views(exact, Views(captioned=5, others=3), np.random.default_rng(0)).count.tolist() == [1] * 60
 
 
 def test_a_view_is_the_same_part_at_any_size():

@@ -316,6 +316,17 @@ def test_a_head_that_knows_places_learns_from_windows_of_any_sides(tmp_path):
     assert sides & {(1, 2), (2, 1)}
 
 
+def test_a_picture_of_which_every_object_is_told_is_not_changed(tmp_path):
+    told = [replace(sample, extra={"objects": [{"shape": "cerchio"}]}) for sample in squares(tmp_path, 6)]
+    everything = [np.arange(6)]
+    [(plain, _)] = image_feed(told, Maps(), Views(), tmp_path).epoch(everything, 0)
+    for views in (Views("crop"), Views("crop", 2), Views("paper")):
+        feed = image_feed(told, Maps(), views, tmp_path)
+        for epoch in range(2):
+            [(shown, mirrored)] = feed.epoch(everything, epoch)
+            assert not mirrored.any() and torch.allclose(shown, plain, atol=1e-3)
+
+
 def test_a_picture_whose_text_cannot_be_mirrored_is_not(tmp_path):
     [first, second] = squares(tmp_path, 2)
     first = Sample(first.key, first.image, (Caption("un lanciatore mancino"),))

@@ -1,5 +1,7 @@
 """Pictures kept decoded: unchanged they are what preprocessing gives; changed ones are cut and mirrored as they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,14 @@ def test_what_cannot_be_told_mirrored_is_not_mirrored(tmp_path):
     told = [Sample(s.key, s.image, (Caption("un giocatore mancino"),)) for s in alone]
     _, mirrored = Resident(told, SQUARE, CPU, silent).changed(np.arange(40), np.random.default_rng(3))
     assert not mirrored.any()
+
+
+def test_a_picture_of_which_every_object_is_told_is_not_changed(samples):
+    told = [replace(sample, extra={"objects": [{"shape": "cerchio"}]}) for sample in samples[:12]]
+    resident = Resident([*told, *samples[12:]], SQUARE, CPU, silent)
+    pixels, mirrored = resident.changed(np.arange(24), np.random.default_rng(1))
+    close = [torch.allclose(*pair, atol=1e-3) for pair in zip(pixels, resident.plain(np.arange(24)), strict=True)]
+    assert all(close[:12]) and not any(close[12:]) and not mirrored[:12].any()
 
 
 def test_a_change_is_a_part_of_the_picture_in_other_light(tmp_path):

@@ -72,6 +72,11 @@ class Sample:
     label: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def exact(self) -> bool:
+        """Whether every object is told, as of drawn scenes: of a changed part, number or place would be false."""
+        return bool(self.extra.get("objects"))
+
     def texts(self, language: str) -> tuple[str, ...]:
         """Return the captions in one language, in file order."""
         return tuple(c.text for c in self.captions if c.language == language)

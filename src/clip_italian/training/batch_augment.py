@@ -1,6 +1,6 @@
 """Changes to a whole batch of pictures at once, where it lies: on a GPU or not. data.augment changes single photos.
 
-Public names: draw_boxes, cut, blended.
+Public names: draw_boxes, cut, blended, WHOLE.
 """
 
 import math
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+WHOLE = ((1, 0, 0), (0, 1, 0))  # the box of a whole picture
 
 
 def draw_boxes(

@@ -67,7 +67,8 @@ class Reading(_Settings):
     """A first part of the run, in which the text side alone learns the teacher's vectors of texts.
 
     steps, batch: how many, of so many texts. rate: at its highest; it rises for `warmup` steps. rows: weight of which
-    texts the teacher finds near each other, beside 1 for the vectors themselves.
+    texts the teacher finds near each other, beside 1 for the vectors themselves. held: whether the text side stays as
+    it is from then on, so that what it reads, single words above all, is not given up for captions.
     """
 
     steps: int = Field(default=2000, ge=1)
@@ -76,6 +77,7 @@ class Reading(_Settings):
     warmup: int = Field(default=100, ge=0)
     weight_decay: float = Field(default=0.05, ge=0)
     rows: float = Field(default=0.2, ge=0)
+    held: bool = False
 
 
 class StudentTexts(_Settings):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.class_names import ClassName
 from ..data.sample import Sample
@@ -24,13 +24,14 @@ from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
 from ..models.torch_encoder import fingerprint
 from ..preprocess import Preprocess
+from .distil_reading import TextSide
 from .distil_recipe import DistilRecipe
 from .distil_student import Lessons, Student
 from .distil_teacher import Source, teach, teach_texts
 from .distil_texts import Pieces, TextPool, gather, tokenised
 from .distil_views import Decoded, decode, draw_views, normalised
 from .feeds import Report, samples_hash
-from .recipe import Recipe
+from .recipe import Part, Recipe
 from .setup import SCRATCH, build, learnable
 from .trainer import Reporter
 from .validation import ValidSet
@@ -167,9 +168,17 @@ def prepare(
     student.model.to(device)
     has = pool.weight.any(1)
     lessons = Lessons(decoded.pixels, views, pool, pieces, taught, np.flatnonzero(has), np.flatnonzero(~has), labels)
-    stage = _ordinary(recipe, teacher.model.dim).stages[0]
-    learner = Student(recipe, student, lessons, learnable(student.model, stage))
+    learner = Student(recipe, student, lessons, _learning(recipe, student))
     return learner, [Check.of(name, part, student, device) for name, part in shown.items()], identity
+
+
+def _learning(recipe: DistilRecipe, student: Checkpoint) -> dict[Part, list[nn.Parameter]]:
+    """Let the student's parts learn, all but what `[reading]` holds; returns each part's parameters."""
+    parts = learnable(student.model, _ordinary(recipe, student.model.dim).stages[0])
+    if recipe.reading and recipe.reading.held:
+        TextSide(student).requires_grad_(False)
+    learning = {part: [one for one in parameters if one.requires_grad] for part, parameters in parts.items()}
+    return {part: parameters for part, parameters in learning.items() if parameters}
 
 
 def _labels(samples: Sequence[Sample], data: Data, device: torch.device) -> Tensor | None:
@@ -257,8 +266,8 @@ def _start_words(student: Checkpoint) -> None:
     if student.model.text_tower.spec["type"] not in SCRATCH:
         return
     for module in student.model.text_tower.modules():
-        if isinstance(module, torch.nn.Embedding):
-            torch.nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
 
 
 def _tell_size(student: Checkpoint, reporter: Reporter) -> None:

@@ -19,12 +19,14 @@ from .distil_reading import TextSide, text_side_notes
 
 @dataclass(frozen=True)
 class Start:
-    """Weights of the image tower, of the text side, or of both, each with what it must fit; `where` they lie."""
+    """Weights of the image tower, of its head, of the text side, each with what it must fit; `where` they lie."""
 
     where: Path
     image: Mapping[str, Tensor] | None = None
+    head: Mapping[str, Tensor] | None = None
     text: Mapping[str, Tensor] | None = None
     image_notes: Mapping[str, Any] | None = None
+    head_notes: Mapping[str, Any] | None = None
     text_notes: Mapping[str, Any] | None = None
 
     def fill(self, student: Checkpoint) -> None:
@@ -33,6 +35,9 @@ class Start:
             mine = {"image_tower": student.model.image_tower.spec}
             self._agree("image tower", self.image_notes, mine)
             student.model.image_tower.load_state_dict(dict(self.image))
+        if self.head is not None:
+            self._agree("image head", self.head_notes, image_head_notes(student))
+            student.model.image_head.load_state_dict(dict(self.head))
         if self.text is not None:
             self._agree("text side", self.text_notes, text_side_notes(student))
             TextSide(student).load_state_dict(dict(self.text))
@@ -47,16 +52,28 @@ class Start:
             )
 
 
+def image_head_notes(student: Checkpoint) -> dict[str, Any]:
+    """Return what weights of an image head fit."""
+    return {"image_head": student.model.image_head_spec, "dim": student.model.dim}
+
+
 def given(path: Path) -> Start:
-    """Read a start: blocks.safetensors, reading.safetensors, or a model directory, of which both are taken.
+    """Read a start: blocks.safetensors, reading.safetensors, or a model directory, all of which is taken.
 
     Raises BadModel, MissingExtra.
     """
     if path.is_dir():
         model = load_checkpoint(path)
-        image, text = model.model.image_tower, TextSide(model)
-        notes = {"image_tower": image.spec}
-        return Start(path, image.state_dict(), text.state_dict(), notes, text_side_notes(model))
+        image, head, text = model.model.image_tower, model.model.image_head, TextSide(model)
+        return Start(
+            path,
+            image.state_dict(),
+            head.state_dict(),
+            text.state_dict(),
+            {"image_tower": image.spec},
+            image_head_notes(model),
+            text_side_notes(model),
+        )
     part, notes, weights = read_part(path)
     if part == BLOCKS:
         return Start(path, image=weights, image_notes=notes)

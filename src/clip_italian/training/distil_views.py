@@ -22,13 +22,12 @@ from ..data.sample import Sample
 from ..errors import BadRecord, CorruptImage
 from ..images import open_image
 from ..preprocess import Preprocess
-from .batch_augment import blended, cut, draw_boxes
+from .batch_augment import WHOLE, blended, cut, draw_boxes
 from .distil_recipe import Views
 from .feeds import Report
 
 CHUNK = 512
 ERASED = (0.02, 0.1)  # share of a picture that is greyed
-WHOLE = ((1, 0, 0), (0, 1, 0))  # the box of a whole picture
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,12 @@ class ViewSet:
 
 
 def draw_views(samples: Sequence[Sample], views: Views, rng: np.random.Generator) -> ViewSet:
-    """Draw each picture's views, the first one the whole picture; mirrored only where captions allow it."""
-    count = np.array([views.captioned if sample.captions else views.others for sample in samples], np.int64)
+    """Draw each picture's views, the first one the whole picture; mirrored only where captions allow it.
+
+    A picture of which every object is told has that view alone.
+    """
+    wanted = [views.captioned if sample.captions else views.others for sample in samples]
+    count = np.array([1 if sample.exact else n for sample, n in zip(samples, wanted, strict=True)], np.int64)
     first = np.cumsum(count) - count
     picture = np.repeat(np.arange(len(samples)), count)
     whole = np.zeros(len(picture), bool)

@@ -66,7 +66,8 @@ class Squares(Dataset):
         sample = self.samples[index]
         image = open_image(sample.image.read(), min_side=self.preprocess.size)
         rng = generator(self.views.seed, epoch, sample.key)
-        augment = AUGMENTATIONS[self.views.augment](rng, self.preprocess.size, flip=bool(self.mirrorable[index]))
+        chain = "none" if sample.exact else self.views.augment
+        augment = AUGMENTATIONS[chain](rng, self.preprocess.size, flip=bool(self.mirrorable[index]))
         image, mirrored = augment(image)
         return np.asarray(self.preprocess.square(image)), mirrored
 

@@ -19,7 +19,7 @@ from ..errors import BadRecipe
 from ..images import open_image
 from ..models.towers.base import ImageTower
 from ..preprocess import Preprocess
-from .batch_augment import blended, cut, draw_boxes
+from .batch_augment import WHOLE, blended, cut, draw_boxes
 from .feeds import Report, in_use
 
 CHUNK = 512
@@ -30,7 +30,8 @@ class Resident:
     """A list of samples as (n, 3, side, side) uint8 on a device, squashed to squares.
 
     side: of what is kept, the preprocessing's size by default; what is given back always has the latter. mirrorable:
-    (n,) bool, whose captions stay true of the mirrored picture when sides are swapped.
+    (n,) bool, whose captions stay true of the mirrored picture when sides are swapped. exact: (n,) bool, which are
+    never changed.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Resident:
         preprocess = replace(preprocess, size=side)
         self.keys = [sample.key for sample in samples]
         self.mirrorable = np.array([mirrorable(sample) for sample in samples], bool)
+        self.exact = np.array([sample.exact for sample in samples], bool)
         try:
             self.pixels = torch.empty(len(samples), 3, side, side, dtype=torch.uint8, device=device)
         except torch.OutOfMemoryError as error:
@@ -83,11 +85,14 @@ class Resident:
         (k,) bool: which were mirrored.
         """
         count, size = len(places), size or self.size
-        mirrored = (rng.random(count) < 0.5) & self.mirrorable[places]
+        exact = self.exact[places]
+        mirrored = (rng.random(count) < 0.5) & self.mirrorable[places] & ~exact
         device = self.pixels.device
         pixels = self.pixels[torch.from_numpy(places).to(device)]
-        pixels = cut(pixels, torch.from_numpy(draw_boxes(mirrored, AREA, RATIO, rng)).to(device), size)
+        boxes = draw_boxes(mirrored, AREA, RATIO, rng)
         factors = rng.uniform(1 - COLOUR, 1 + COLOUR, (3, count, 1, 1, 1)).astype(np.float32)
+        boxes[exact], factors[:, exact] = WHOLE, 1
+        pixels = cut(pixels, torch.from_numpy(boxes).to(device), size)
         return self._normalised(blended(pixels, torch.from_numpy(factors).to(device))), mirrored
 
     def _normalised(self, pixels: Tensor) -> Tensor:
