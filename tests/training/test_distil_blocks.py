@@ -171,6 +171,8 @@ def test_what_has_no_such_stages_is_refused(teacher, data, tmp_path):
     with pytest.raises(BadRecipe, match=r"--init .*: its image tower does not fit the recipe: image_tower is"):
         distil(recipe(), teacher, data, tmp_path / "b", init=[teacher], reporter=Listener())
     (tmp_path / "rotto").write_bytes(b"no weights")
+    with pytest.raises(BadRecipe, match=r"--only blocks: --init .* brings an image tower already"):
+        distil(recipe(), teacher, data, tmp_path / "c", init=[teacher], only="blocks", reporter=Listener())
     with pytest.raises(BadModel, match="rotto: cannot be read as what a part"):
         distil(recipe(), teacher, data, tmp_path / "c", init=[tmp_path / "rotto"], reporter=Listener())
 
@@ -199,17 +201,36 @@ def test_a_student_learns_to_read_without_pictures_and_goes_on_from_there(teache
         distil(other, teacher, data, tmp_path / "d", init=[tmp_path / "a" / "reading.safetensors"], reporter=Listener())
 
 
-def test_a_text_side_that_is_held_stays_as_it_read(teacher, data, tmp_path):
+def test_a_text_side_that_is_held_stays_as_it_read(teacher, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(distil_part, "READ_EVERY", 8)
     mobile = {"image_tower": {"type": "mobile-image", "width": 0.25, "dim": 32}, "blockwise": None}
-    distil(recipe(**mobile, reading=READING | {"held": True}), teacher, data, tmp_path / "a", reporter=Listener())
-    read = load_checkpoint(tmp_path / "a").model
+    distil(
+        recipe(**mobile, reading=READING | {"held": True, "steps": 64}),
+        teacher,
+        data,
+        tmp_path / "a",
+        reporter=Listener(),
+    )
+    finished = load_checkpoint(tmp_path / "a")
+    read, tokenizer = finished.model, finished.tokenizer
     _, _, stored = read_part(tmp_path / "a" / "reading.safetensors")
     own = read.state_dict()
     assert all(torch.equal(own[name].half(), tensor.half()) for name, tensor in stored.items())
+    # Reading alone goes on where a student's text side is.
+    first = []
+    for name, init in (("more", [tmp_path / "a"]), ("anew", [])):
+        listener = Listener()
+        distil(recipe(**mobile, reading=READING | {"steps": 64}), teacher, data, tmp_path / name, init=init,
+               only="reading", reporter=listener)  # fmt: skip
+        first.append(listener.losses[0])
+    assert first[0] < 0.8 * first[1]
     # All of a finished student is where another one begins, its image head too.
-    still = recipe(**mobile, learn={"image_tower": 1e-12, "scale": 1e-12}, average=1e-6)
+    # It brings its tokenizer, though the recipe would have another one trained.
+    texts = SETTINGS["texts"] | {"vocabulary": 310}
+    still = recipe(**mobile, learn={"image_tower": 1e-12, "scale": 1e-12}, average=1e-6, texts=texts)
     distil(still, teacher, data, tmp_path / "b", init=[tmp_path / "a"], reporter=Listener())
     again = load_checkpoint(tmp_path / "b").model
+    assert load_checkpoint(tmp_path / "b").tokenizer.backend.to_str() == tokenizer.backend.to_str()
     for part in ("image_head", "text_head", "text_tower"):
         for mine, other in zip(getattr(again, part).parameters(), getattr(read, part).parameters(), strict=True):
             assert torch.equal(mine, other), part

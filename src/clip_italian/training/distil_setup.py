@@ -22,9 +22,10 @@ from ..evaluation.metrics import mrr_at_k, ranks_from_vectors, recall_at_k
 from ..files import sha256_parts
 from ..models.checkpoint import Checkpoint
 from ..models.dual import DualEncoder
+from ..models.tokenizer import Tokenizer
 from ..models.torch_encoder import fingerprint
 from ..preprocess import Preprocess
-from .distil_reading import TextSide
+from .distil_reading import TextSide, text_side_notes
 from .distil_recipe import DistilRecipe
 from .distil_student import Lessons, Student
 from .distil_teacher import Source, teach, teach_texts
@@ -91,14 +92,22 @@ class Pictures:
 
 
 def make_student(
-    recipe: DistilRecipe, teacher: Checkpoint, samples: Sequence[Sample], data: Data, reporter: Reporter
+    recipe: DistilRecipe,
+    teacher: Checkpoint,
+    samples: Sequence[Sample],
+    data: Data,
+    reporter: Reporter,
+    tokenizer: Tokenizer | None = None,
 ) -> tuple[Checkpoint, TextPool]:
-    """Return the student as it begins, with a tokenizer learned from all texts, and these. Raises BadRecord."""
+    """Return the student as it begins, and all texts, from which it gets a tokenizer unless one is given.
+
+    Raises BadRecord.
+    """
     rng = generator(recipe.seed, 0, recipe.name, "texts")
     pool = gather(samples, recipe.texts, data.lines, data.classes, rng)
     counts = ", ".join(f"{len(places):,} {kind}" for kind, places in pool.kinds.items())
     reporter.note(f"{len(samples):,} pictures; texts: {counts}")
-    student = build(_ordinary(recipe, teacher.model.dim), pool.texts, reporter.note)
+    student = build(_ordinary(recipe, teacher.model.dim), pool.texts, reporter.note, tokenizer=tokenizer)
     _start_words(student)
     student.notes.update({"recipe": recipe.stored(), "teacher": teacher.name})
     student.notes["data"] = {"pictures": len(samples), "texts": len(pool.texts)}
@@ -143,6 +152,7 @@ def prepare(
     # The best figure so far is one of these sets: others would be measured against it. The answers stay good.
     sets = [part for name in sorted(shown) for part in (name, samples_hash(shown[name].samples))]
     known = b"" if labels is None else labels.cpu().numpy().tobytes()
+    sets.append(str(text_side_notes(student)))
     identity = sha256_parts([answers.encode(), recipe.identity(), known, *(part.encode() for part in sets)])
     teacher.model.to(device)
     begun = time.monotonic()

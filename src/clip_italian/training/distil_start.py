@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import BadRecipe
 from ..models.checkpoint import Checkpoint, load_checkpoint
+from ..models.tokenizer import Tokenizer
 from .distil_blocks import BLOCKS
 from .distil_part import read_part
 from .distil_reading import TextSide, text_side_notes
@@ -19,7 +20,10 @@ from .distil_reading import TextSide, text_side_notes
 
 @dataclass(frozen=True)
 class Start:
-    """Weights of the image tower, of its head, of the text side, each with what it must fit; `where` they lie."""
+    """Weights of the image tower, of its head, of the text side, each with what it must fit; `where` they lie.
+
+    tokenizer: the one whose pieces the text side reads, where it is known.
+    """
 
     where: Path
     image: Mapping[str, Tensor] | None = None
@@ -28,6 +32,7 @@ class Start:
     image_notes: Mapping[str, Any] | None = None
     head_notes: Mapping[str, Any] | None = None
     text_notes: Mapping[str, Any] | None = None
+    tokenizer: Tokenizer | None = None
 
     def fill(self, student: Checkpoint) -> None:
         """Put the weights into a student. Raises BadRecipe where it is built otherwise."""
@@ -73,6 +78,7 @@ def given(path: Path) -> Start:
             {"image_tower": image.spec},
             image_head_notes(model),
             text_side_notes(model),
+            model.tokenizer,
         )
     part, notes, weights = read_part(path)
     if part == BLOCKS:

@@ -78,8 +78,8 @@ def distil(
 ) -> Outcome:
     """Train a student of `teacher`, a model directory, and leave the best one in `out`, a model directory too.
 
-    init: what parts of other runs left (`distil_start.given` reads them), which the recipe's own parts are then left
-    out for. only: the part behind which the run ends. minutes:
+    init: what parts of other runs left (`distil_start.given` reads them); the recipe's own parts are then left out,
+    but for reading where `only` names it, which goes on from there. only: the part behind which the run ends. minutes:
     how long the whole run may take from `begun` (of time.monotonic(); now if not given): the number of steps is set by
     their measured rate. The first ^C ends the step, saves the state and raises KeyboardInterrupt. Raises BadRecipe,
     BadRecord, BadModel, MissingExtra, Busy, CannotWrite.
@@ -100,16 +100,22 @@ def distil(
             raise BadRecipe(f"pictures.resize: the teacher was trained with {master.preprocess.resize!r}; use that")
         # On a GPU the teacher's answers come faster than a disk takes them; on processors they are hours of work.
         kept = out if place.type == "cpu" and deadline is None else None
-        parts = _Parts(recipe, master, data, out, kept, resume, reporter)
+        parts, starts = _Parts(recipe, master, data, out, kept, resume, reporter), [given(path) for path in init]
+        tokenizer = next((one.tokenizer for one in starts if one.tokenizer), None)
         if only == "reading":
-            parts.read(*make_student(recipe, master, data.samples, data, reporter), place)
+            reader, pool = make_student(recipe, master, data.samples, data, reporter, tokenizer)
+            for one in starts:
+                one.fill(reader)
+            parts.read(reader, pool, place)
             return Outcome(None, 0.0)
+        if only == "blocks" and (brought := [one.where for one in starts if one.image]):
+            raise BadRecipe(f"--only blocks: --init {brought[0]} brings an image tower already; leave one of them out")
         pictures = read_pictures(recipe, data, place, reporter)
-        begun_before, starts = resume and (out / STATE).exists(), [given(path) for path in init]
+        begun_before = resume and (out / STATE).exists()
         blocks = None if begun_before or any(one.image for one in starts) else parts.blocks(pictures)
         if only == "blocks":
             return Outcome(None, 0.0)
-        student, pool = make_student(recipe, master, pictures.learned.samples, data, reporter)
+        student, pool = make_student(recipe, master, pictures.learned.samples, data, reporter, tokenizer)
         if blocks is not None:
             student.model.image_tower.load_state_dict(blocks)
         text = None

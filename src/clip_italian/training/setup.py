@@ -23,14 +23,20 @@ from .recipe import Head, Part, Recipe, Stage
 SCRATCH = ("scratch-text", "gated-text", "bag-of-words")
 
 
-def build(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None] = lambda text: None) -> Checkpoint:
-    """Make the recipe's model, seeded; a text tower from scratch gets a tokenizer trained on `captions`.
+def build(
+    recipe: Recipe,
+    captions: Sequence[str],
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    tokenizer: Tokenizer | None = None,
+) -> Checkpoint:
+    """Make the recipe's model, seeded; a text tower from scratch gets `tokenizer`, or one trained on `captions`.
 
     note: hears of steps that take a while. Raises BadRecipe, BadModel, MissingExtra.
     """
     torch.manual_seed(recipe.seed)
     image_tower = build_image_tower(recipe.image_tower.model_dump())
-    text_tower, tokenizer = _text_side(recipe, captions, note)
+    text_tower, tokenizer = _text_side(recipe, captions, note, tokenizer)
     model = DualEncoder(
         image_tower,
         text_tower,
@@ -157,7 +163,9 @@ def _try_out(recipe: Recipe, model: DualEncoder) -> None:
         module.training = True
 
 
-def _text_side(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None]) -> tuple[TextTower, Tokenizer]:
+def _text_side(
+    recipe: Recipe, captions: Sequence[str], note: Callable[[str], None], tokenizer: Tokenizer | None
+) -> tuple[TextTower, Tokenizer]:
     spec, length = recipe.text_tower.model_dump(), recipe.texts.max_length
     if spec["type"] == "multilingual-e5-small":
         from ..models.towers import e5
@@ -174,16 +182,20 @@ def _text_side(recipe: Recipe, captions: Sequence[str], note: Callable[[str], No
         return tower, Tokenizer(pieces.backend_tokenizer, length)
     if spec["type"] not in SCRATCH:
         return build_text_tower(spec), _never()
-    from ..models.tokenizer_training import train_tokenizer
-
-    note(f"training a tokenizer on {len(captions)} captions")
-    tokenizer = Tokenizer(train_tokenizer(captions, recipe.texts.vocabulary), length)
+    tokenizer = Tokenizer(tokenizer.backend, length) if tokenizer else _trained(recipe, captions, note)
     if spec["type"] == "scratch-text":
         spec.setdefault("max_length", length)
     tower = build_text_tower({**spec, "vocabulary": tokenizer.size})
     if recipe.texts.warm_start:
         _warm_start(recipe, tower, tokenizer, captions, note)
     return tower, tokenizer
+
+
+def _trained(recipe: Recipe, captions: Sequence[str], note: Callable[[str], None]) -> Tokenizer:
+    from ..models.tokenizer_training import train_tokenizer
+
+    note(f"training a tokenizer on {len(captions)} captions")
+    return Tokenizer(train_tokenizer(captions, recipe.texts.vocabulary), recipe.texts.max_length)
 
 
 def _warm_start(
