@@ -122,7 +122,8 @@ def distil(
         if not begun_before:
             for one in starts:
                 one.fill(student)
-            text = None if any(one.text for one in starts) else parts.read(student, pool, place)
+            reads = not any(one.text for one in starts)
+            text = parts.read(student, pool, place) if reads else parts.asked(pool, place)
         answers = kept and kept / TEACHER
         learner, checks, identity = prepare(
             recipe, master, student, pool, data, pictures, text, answers, until, reporter
@@ -161,12 +162,16 @@ class _Parts:
         """Let the student's text side learn; returns what the teacher says of the texts, None without such a part."""
         if self.recipe.reading is None:
             return None
-        kept, work = self.kept and self.kept / TEACHER_TEXTS, self.reporter.work
-        wanted = asked_texts(self.recipe, self.teacher, pool, kept, device, work)
-        pieces = tokenised(pool.texts, student.tokenizer, device, work)
+        wanted = self.asked(pool, device)
+        pieces = tokenised(pool.texts, student.tokenizer, device, self.reporter.work)
         student.model.to(device)
         learn_reading(student, pool, pieces, wanted, self.recipe, self.out, resume=self.resume, reporter=self.reporter)
         return wanted
+
+    def asked(self, pool: TextPool, device: torch.device) -> Tensor:
+        """Return what the teacher says of the texts, asked now or in an earlier run whose answers lie in `out`."""
+        kept = self.kept and self.kept / TEACHER_TEXTS
+        return asked_texts(self.recipe, self.teacher, pool, kept, device, self.reporter.work)
 
 
 def _claim(out: Path, resume: bool) -> None:
