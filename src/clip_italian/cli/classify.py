@@ -9,6 +9,8 @@ from .evaluate import Device
 from .opening import Model, open_model
 from .search import json_text
 
+MANY = 200  # names above which sentences around each take longer than anybody likes to wait
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -23,7 +25,10 @@ def register(app: typer.Typer) -> None:
         model: Model = None,
         template: Annotated[
             list[str] | None,
-            typer.Option(help='A sentence with {} for the name, "una foto di {}"; repeatable.'),
+            typer.Option(
+                help='A sentence with {} for the name, "una foto di {}"; repeatable. Without it, a few of ours, or the '
+                f"name alone where there are more than {MANY}."
+            ),
         ] = None,
         k: Annotated[int, typer.Option("-k", min=1, help="How many names to print, the likeliest first.")] = 10,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -33,14 +38,13 @@ def register(app: typer.Typer) -> None:
 
         Example: clip-italian classify IMG_3.jpg --labels "gatto,cane,cavallo"
         """
-        from ..evaluation.labels import read_labels
+        from ..evaluation.labels import BARE, read_labels
         from ..italian import TEMPLATES
         from ..search.classify import classify as compare
 
-        listed = "," in labels and not Path(labels).is_file()
-        names = [label.strip() for label in labels.split(",")] if listed else read_labels(labels)
+        names = read_labels(labels)
         encoder = open_model(model, device)
-        guesses = compare(encoder, image, names, template or TEMPLATES)
+        guesses = compare(encoder, image, names, template or (TEMPLATES if len(names) <= MANY else BARE))
         if as_json:
             found = [guess._asdict() for guess in guesses]
             typer.echo(json_text({"image": str(image), "model": encoder.fingerprint, "labels": found}))

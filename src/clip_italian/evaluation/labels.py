@@ -1,6 +1,6 @@
 """Class names, the sentences they are put into, and which class a picture shows.
 
-Public names: read_labels, label_ids, read_templates, default_templates, read_classed,
+Public names: BARE, read_labels, label_ids, read_templates, default_templates, read_classed,
 with_classes.
 """
 
