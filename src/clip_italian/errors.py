@@ -1,7 +1,14 @@
 """Messages a person can act on: every error says what is wrong, where, and what to do.
 
-Public names: ClipItalianError and its family. The command line prints the message alone and exits with 1.
+Public names: ClipItalianError and its family, shortened. The command line prints the message alone and exits with 1.
 """
+
+SHOWN = 40  # characters of a text in a message
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text, for a message."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 class ClipItalianError(Exception):

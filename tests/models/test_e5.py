@@ -1,7 +1,6 @@
 """multilingual-e5-small: against the package's own engine and against BERT, its file, its cut, its tokenizer."""
 
 import itertools
-import re
 import struct
 import unicodedata
 from importlib.machinery import ModuleSpec
@@ -67,7 +66,9 @@ def test_same_vectors_as_the_packages_engine(e5_tower, e5_tokenizer, engine):
 
 
 def count_differences(pieces, tokenizer, engine):
+    """What our spelling leaves as it is: the engine reads capitals and signs, too."""
     texts = [piece.replace("▁", " ").strip() for piece in pieces]
+    texts = [text for text in texts if text and tokenizer.normalizer.normalize_str(text) == text]
     encodings = tokenizer.encode_batch([f"query: {text}" for text in texts])
     return [
         (text, encoding.tokens)
@@ -83,15 +84,8 @@ def test_same_number_of_pieces_as_the_engine(e5_package, whole_tokenizer, engine
 
 @pytest.mark.slow
 def test_same_number_of_pieces_as_the_engine_for_every_piece(e5_package, whole_tokenizer, engine):
-    # Some pieces are no text of their own: a space, a mark without width, letters that are written otherwise here.
-    pieces = [
-        piece
-        for piece in e5_package.pieces[len(e5.SPECIALS) :]
-        if re.sub(r"[▁\s\u00ad\u200b-\u200f\u2060\ufeff]", "", piece)
-    ]
-    differences = [text for text, _ in count_differences(pieces, whole_tokenizer, engine)]
-    assert [text for text in differences if whole_tokenizer.normalizer.normalize_str(text) == text] == []
-    assert len(differences) < 30
+    pieces = [piece for piece in e5_package.pieces[len(e5.SPECIALS) :] if piece.strip("▁")]
+    assert count_differences(pieces, whole_tokenizer, engine) == []
 
 
 @torch.no_grad()
@@ -216,8 +210,12 @@ def ids_of(e5_tokenizer):
 
 @pytest.fixture(scope="module")
 def unspelled(whole_tokenizer):
-    """Letters that multilingual-e5-small itself does not know, of Africa's and phoneticians' alphabets."""
-    return frozenset(letter for letter in LETTERS if UNKNOWN in whole_tokenizer.encode(letter).ids)
+    """Letters of Africa's and phoneticians' alphabets whose small form e5, or our list of its pieces, lacks."""
+    return frozenset(
+        letter
+        for letter in LETTERS
+        if UNKNOWN in whole_tokenizer.encode(letter).ids or 0x250 <= ord(letter.lower()[0]) < 0x1E00
+    )
 
 
 @given(text=st.text(st.sampled_from([*LETTERS, *"0123456789 .,;:!?'’\"“”«»()-–…/&%€$@#+*=\t\n"]), max_size=60))
@@ -228,7 +226,7 @@ def test_latin_text_is_never_unknown(ids_of, unspelled, text):
 
 def test_the_letters_no_piece_spells_are_few_and_the_packages_own(ids_of, unspelled):
     assert {letter for letter in LETTERS if UNKNOWN in ids_of(letter)} == unspelled
-    assert [letter for letter in unspelled if ord(letter) < 0x180] == ["Ŋ"]
+    assert not [letter for letter in unspelled if ord(letter) < 0x180]
     assert not [letter for letter in unspelled if unicodedata.normalize("NFD", letter)[1:] and letter not in "ǢǮǯǼ"]
 
 
@@ -242,6 +240,8 @@ def test_the_letters_no_piece_spells_are_few_and_the_packages_own(ids_of, unspel
         ("  un \t gatto\n", "un gatto"),
         ("ﬁore", "fiore"),
         ("è", "è"),
+        ("Un GATTO, Perché?", "un gatto, perché?"),
+        ("🐈 “un gatto…” 🏊🏽‍♂️", "un gatto"),
     ],
 )
 def test_spellings_of_one_text_are_one_text(e5_tokenizer, text, same_as):
@@ -254,9 +254,9 @@ def test_accents_that_pieces_spell_count(e5_tokenizer):
 
 
 def test_texts_are_marked_and_decode_to_themselves(e5_tokenizer):
-    encoding = e5_tokenizer.encode("Due gatti neri.")
+    encoding = e5_tokenizer.encode("due gatti neri.")
     assert (encoding.ids[0], encoding.ids[-1]) == (0, 2)
-    assert e5_tokenizer.decode(encoding.ids[1:-1]) == "Due gatti neri."
+    assert e5_tokenizer.decode(encoding.ids[1:-1]) == "due gatti neri."
     assert e5_tokenizer.encode("").tokens == ["<s>", "</s>"]
 
 

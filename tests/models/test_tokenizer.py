@@ -79,16 +79,39 @@ def test_a_tokenizer_without_padding_is_refused():
         Tokenizer(tokenizers.Tokenizer(models.WordLevel({"<unk>": 0, "gatto": 1}, "<unk>")), 5)
 
 
-def test_what_no_piece_spells_is_not_known():
+def test_what_no_piece_spells_is_told():
     some = Tokenizer(backend(), 10)
-    assert some.knows("un cane") and some.knows("GATTO gatto")
-    for text in ("cane", "", "  ", "< >", "кот"):
-        assert not some.knows(text)
+    assert some.fault("un gatto") is None and some.fault("un < gatto") is None
+    assert some.fault("un cane") == 'cannot read "cane"' and some.fault("gatto кот") == 'cannot read "кот"'
+    for text in ("", "  ", "< >"):
+        assert some.fault(text) == f'finds no word in "{text}"'
 
 
-def test_bytes_spell_everything_but_know_latin_letters_and_digits():
+def test_bytes_spell_everything_but_read_latin_letters_and_digits():
     some = Tokenizer(train_tokenizer(["un gatto nero", "due cerchi"] * 2, 300), 10)
-    for text in ("gatto", "qualcosa", "3", "più", "un кот"):
-        assert some.knows(text)
-    for text in ("кот", "日本語", "🐕", "...", ""):
-        assert not some.knows(text)
+    for text in ("gatto", "3", "più", "È", "gatto 🐕", "“gatto”…"):
+        assert some.fault(text) is None
+    for text, strange in (("un кот", "кот"), ("日本語", "日本語"), ("gatto犬", "gatto犬"), ("x" * 9 + "я" * 99, None)):
+        assert some.fault(text) == f'cannot read "{strange or "x" * 9 + "я" * 30 + "…"}"'
+    for text in ("🐕", "...", ""):
+        assert some.fault(text) == f'finds no word in "{text}"'
+
+
+def test_a_text_that_would_be_cut_is_told():
+    some = Tokenizer(train_tokenizer(["un gatto nero", "due cerchi"] * 2, 300), 10)
+    assert some.fault("gatto " * 8) is None
+    assert some.fault("gatto " * 9) == "reads 10 pieces of a text, some 6 words, and this has more"
+
+
+def test_what_is_typed_beside_words_changes_nothing():
+    """Capitals, quotation marks, emoji, dots, marks without width, kinds of apostrophes, decomposed accents."""
+    plain = "l'anatra nuota perché è felice"
+    typed = (
+        "L'ANATRA NUOTA PERCHÉ È FELICE",
+        "“L’anatra nuota perché è felice…”",
+        "🦆 l`anatra nuota perché è felice 🏊🏽‍♂️",
+        "l'ana\u00adtra\u200b nuota perche\u0301 e\u0300 felice...",
+        "«l´anatra  nuota\tperché è felice»",
+    )
+    some = Tokenizer(train_tokenizer([plain] * 2, 300), 40)
+    assert all((some.arrays([text])[0] == some.arrays([plain])[0]).all() for text in typed)

@@ -76,22 +76,24 @@ def test_bounds(album: Album) -> None:
 
 
 class Spells:
-    """A tokenizer that knows Latin letters."""
+    """A tokenizer that reads ASCII."""
 
-    def knows(self, text: str) -> bool:
-        return text.isascii()
+    def fault(self, text: str) -> str | None:
+        return None if text.isascii() else f'cannot read "{text}"'
 
 
 def test_what_the_model_cannot_read_is_refused(album: Album, folder: Path) -> None:
     encoder = ColourEncoder()
     encoder.tokenizer = Spells()
     assert search(album, encoder, "rosso")
-    with pytest.raises(BadQuery, match='the model fake knows nothing in "кот"; ask in Italian'):
+    with pytest.raises(BadQuery, match='the model fake cannot read "кот"; ask in Italian'):
         search(album, encoder, "кот")
     with pytest.raises(BadQuery, match="1,001 characters"):
         search(album, encoder, "r" * 1001)
     assert search(album, encoder, "r" * 1000)
-    with pytest.raises(BadLabels, match='knows nothing in the label "кот"'):
+    with pytest.raises(BadQuery, match="holds bytes that are none"):
+        search(album, ColourEncoder(), "rosso\udcff")
+    with pytest.raises(BadLabels, match='label "кот": the model fake cannot read "кот"'):
         classify(encoder, folder / "blu_2.png", ["blu", "кот"])
 
 

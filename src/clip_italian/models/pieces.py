@@ -3,15 +3,20 @@
 Public names: PieceTokenizer, PAD_NAMES.
 """
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 import tokenizers
 
-from ..errors import BadModel
+from ..errors import BadModel, shortened
 
 PAD_NAMES = ("<pad>", "[PAD]", "<|endoftext|>")
 UNKNOWN_NAMES = ("<unk>", "[UNK]")
+
+
+def _latin(letter: str) -> bool:
+    return "LATIN" in unicodedata.name(letter, "")
 
 
 class PieceTokenizer:
@@ -39,20 +44,29 @@ class PieceTokenizer:
         """How many rows an embedding needs for every piece, added ones included: the largest id and one."""
         return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
-    def knows(self, text: str) -> bool:
-        """Tell whether any known piece of a text holds a letter or digit; of signs and unspelled letters none does.
+    def fault(self, text: str) -> str | None:
+        """Return what keeps a text from being read whole, to follow the model's name in an error; None if nothing does.
 
-        A tokenizer of bytes can spell any alphabet, but has only met Latin letters: there, one of those must be in it.
+        That is: a text without letter or digit, a word with a letter that no piece spells, more pieces than are read.
+        A tokenizer of bytes can spell any alphabet, but has only met Latin letters.
         """
-        bytewise = isinstance(self.backend.decoder, tokenizers.decoders.ByteLevel)
+        clean = self.backend.normalizer.normalize_str(text) if self.backend.normalizer else text
+        if not any(character.isalnum() for character in clean):
+            return f'finds no word in "{shortened(text)}"'
+        pieces = self.backend.encode(text)
+        if strange := self._unspelled(text, clean, pieces):
+            return f'cannot read "{shortened(strange)}"'
+        if pieces.overflowing:
+            return f"reads {self.max_length} pieces of a text, some {self.max_length * 3 // 5} words, and this has more"
+        return None
+
+    def _unspelled(self, text: str, clean: str, pieces: tokenizers.Encoding) -> str | None:
+        if isinstance(self.backend.decoder, tokenizers.decoders.ByteLevel):
+            return next((word for word in clean.split() if not all(map(_latin, filter(str.isalpha, word)))), None)
         unknown = {self.backend.token_to_id(name) for name in UNKNOWN_NAMES}
-        pieces = self.backend.encode(text, add_special_tokens=False)
-        return any(
-            character.isalnum() and (character.isascii() or not bytewise)
-            for number, piece in zip(pieces.ids, pieces.tokens, strict=True)
-            if number not in unknown
-            for character in piece
-        )
+        places = zip(pieces.ids, pieces.offsets, strict=True)
+        spans = (text[slice(*place)] for number, place in places if number in unknown)
+        return next((span for span in spans if any(map(str.isalpha, span))), None)
 
     def arrays(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (n, t) int64 and mask (n, t) bool, True at real pieces; t is the longest text's, n at least 1."""

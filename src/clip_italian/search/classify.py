@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..encoder import Encoder, ImageLike
-from ..errors import BadLabels
+from ..errors import BadLabels, shortened
 from ..italian import TEMPLATES
+from .query import unread
 
 _SCALE = 20.0  # of the original's training; for encoders that do not tell their own
 
@@ -30,7 +31,7 @@ def classify(
 
     Probabilities are the softmax of scale × cosine with the scale the encoder was trained with (the original demo left
     the scale out, and all its bars were nearly equal). They say how the labels compare, not whether any of them fits.
-    Raises BadLabels when labels or templates are empty or repeated, the model knows nothing in a label, or a template
+    Raises BadLabels when labels or templates are empty or repeated, the model cannot read a label, or a template
     has no place for it, and CorruptImage.
 
     >>> classify(encoder, "foto/IMG_3.jpg", ["gatto", "cane"])[0].label    # doctest: +SKIP
@@ -41,9 +42,9 @@ def classify(
     for template in templates:
         if template.count("{}") != 1:
             raise BadLabels(f'the template "{template}" must hold {{}} once, where the label goes')
-    knows = getattr(getattr(encoder, "tokenizer", None), "knows", None)
-    if strange := [label for label in labels if knows is not None and not knows(label)]:
-        raise BadLabels(f'the model {encoder.name} knows nothing in the label "{strange[0]}"; give Italian names')
+    for label in labels:
+        if fault := unread(encoder, label):
+            raise BadLabels(f'label "{shortened(label)}": the model {encoder.name} {fault}; give short Italian names')
     sentences = [template.replace("{}", label) for label in labels for template in templates]
     texts = encoder.encode_texts(sentences).reshape(len(labels), len(templates), -1).mean(axis=1)
     texts /= np.maximum(np.linalg.norm(texts, axis=1, keepdims=True), 1e-12)

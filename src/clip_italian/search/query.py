@@ -1,6 +1,6 @@
 """Find photos with words: exact search over the whole album.
 
-Public names: search, Hit.
+Public names: search, unread, Hit.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .album import Album
 
 # Far above the rounding of a float32 product of unit vectors, so that no photo that ties is left out.
 _MARGIN = 1e-5
-LONGEST = 1000  # characters; models read some sixty words, and would leave out the rest unsaid
+LONGEST = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Hit:
 def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]:
     """Return the k photos nearest to an Italian query, best first; equal scores are ordered by path.
 
-    Raises BadQuery when the query is empty, longer than 1,000 characters, or without any letter that the model knows,
-    and when k is below 1; BadAlbum when another model made the album.
+    Raises BadQuery when the query is empty, longer than 1,000 characters or than the model reads, or holds a letter
+    that it does not know, and when k is below 1; BadAlbum when another model made the album.
 
     >>> with Album.open("foto.album") as album:                            # doctest: +SKIP
     ...     search(album, load(album.model), "un gatto sul divano", k=3)
@@ -42,9 +42,8 @@ def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]
     if k < 1:
         raise BadQuery(f"{k} results were asked for; ask for at least 1")
     album.check(encoder)
-    knows = getattr(getattr(encoder, "tokenizer", None), "knows", None)
-    if knows is not None and not knows(query):
-        raise BadQuery(f'the model {encoder.name} knows nothing in "{query}"; ask in Italian')
+    if fault := unread(encoder, query):
+        raise BadQuery(f"the model {encoder.name} {fault}; ask in Italian, in a few words")
     gallery = album.gallery()
     vector = encoder.encode_texts([query])[0]
     order, scores = top(gallery.vectors, vector, k)
@@ -52,6 +51,17 @@ def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]
         Hit(rank, float(score), album.root / gallery.paths[i])
         for rank, (i, score) in enumerate(zip(order, scores, strict=True), start=1)
     ]
+
+
+def unread(encoder: Encoder, text: str) -> str | None:
+    """Return what keeps an encoder from reading a whole text, as `PieceTokenizer.fault` puts it; None if nothing does.
+
+    Encoders that do not tell are taken to read everything, but no half characters.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "reads text, and this holds bytes that are none (is the terminal set to UTF-8?)"
+    fault = getattr(getattr(encoder, "tokenizer", None), "fault", None)
+    return None if fault is None else fault(text)
 
 
 def top(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,11 +21,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from ...errors import BadModel
 from ...files import sha256_parts
+from ..spelling import spelled
 from .e5_file import E5File, read_package
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 LAST_LATIN = 0x1EFF  # the end of Latin Extended Additional
-WITHOUT_WIDTH, AS_APOSTROPHE = "[\u00ad\u200b-\u200f\u2060\ufeff]", "[\u02bc\u02be]"
 WIDTH, LAYERS, INNER, POSITIONS = 384, 12, 1536, 512
 
 # A layer's parts as we name them and as the package does.
@@ -95,9 +95,8 @@ def pieces_hash() -> str:
 def tokenizer(pieces: Sequence[str]) -> Tokenizer:
     """Build the unigram tokenizer over `pieces` (specials first) with the package's scores.
 
-    Text is put into NFKC, runs of white space become one space, and texts are closed by <s> … </s>. A Latin letter
-    that no piece spells loses its accents, marks without width go, and an accent typed as an apostrophe (perche´)
-    becomes one. Raises MissingExtra.
+    Text is put into NFKC and lower case without signs (see spelling.py), runs of white space become one space, and
+    texts are closed by <s> … </s>. A Latin letter that no piece spells loses its accents. Raises MissingExtra.
     """
     names, scores = all_pieces()
     score = dict(zip(names, scores.tolist(), strict=True))
@@ -105,10 +104,7 @@ def tokenizer(pieces: Sequence[str]) -> Tokenizer:
     built = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIALS.index("<unk>"), byte_fallback=False))
     built.normalizer = normalizers.Sequence(
         [
-            normalizers.Replace(Regex(WITHOUT_WIDTH), ""),
-            normalizers.Replace("\u00b4", "'"),  # of which NFKC would make a space and an accent
-            normalizers.NFKC(),
-            normalizers.Replace(Regex(AS_APOSTROPHE), "'"),
+            *spelled(),
             normalizers.NFD(),
             normalizers.Replace(Regex(_unspelled_accents(frozenset(pieces))), ""),
             normalizers.NFC(),
