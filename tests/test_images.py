@@ -267,6 +267,44 @@ def test_unreadable_files_say_why(tmp_path: Path) -> None:
         open_image(tmp_path / "empty.jpg")
 
 
+def bmp(width: int, height: int) -> bytes:
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 14 + len(info), 0, 0, 14 + len(info)) + info
+
+
+def old_bmp(width: int, height: int) -> bytes:
+    return b"BM" + struct.pack("<IHHIIHHHH", 26, 0, 0, 26, 12, width, height, 1, 24)
+
+
+def gif(width: int, height: int, frame: tuple[int, int] | None = None) -> bytes:
+    """Write a GIF whose one frame is black where it has pixels; frame: its size, the same by default."""
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0b10000000, 0, 0) + bytes(6)
+    packed = bytes([2, 3, 0b01000100, 0b00000000, 0b00000101, 0])  # for four pixels: clear, 0, 0, 0, 0, end
+    return head + b"," + struct.pack("<HHHHB", 0, 0, *(frame or (width, height)), 0) + packed + b";"
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "old BMP", "GIF", "made"])
+def test_what_has_no_pixels_is_not_called_damaged(kind: str, size: tuple[int, int]) -> None:
+    pictures = {
+        "PNG": png(*size, b"", depth=8, colour=2), "BMP": bmp(*size), "old BMP": old_bmp(*size), "GIF": gif(*size),
+        "made": Image.new("RGB", size),
+    }  # fmt: skip
+    with pytest.raises(CorruptImage, match=rf"has no pixels \({size[0]} × {size[1]}\)"):
+        open_image(pictures[kind])
+
+
+def test_a_gif_may_say_less_of_itself_than_its_frame() -> None:
+    assert open_image(gif(0, 0, frame=(2, 2))).size == (2, 2)
+
+
+@pytest.mark.parametrize(("kind", "length"), [("PNG", 23), ("BMP", 25), ("old BMP", 21), ("GIF", 9)])
+def test_a_header_cut_before_its_sides_end_is_damaged(kind: str, length: int) -> None:
+    pictures = {"PNG": png(0, 0, b"", depth=8, colour=2), "BMP": bmp(0, 0), "old BMP": old_bmp(0, 0), "GIF": gif(0, 0)}
+    with pytest.raises(CorruptImage, match="damaged or cut short"):
+        open_image(pictures[kind][:length])
+
+
 MEASURE = """
 import resource, sys
 from clip_italian.images import open_image

@@ -124,6 +124,14 @@ def test_templates_take_a_noun_phrase_with_its_article():
     assert "una foto di un'aquila" in [template.format("un'aquila") for template in TEMPLATES]
 
 
+def test_templates_take_plurals_too():
+    singular_alone = {"c'è", "vede", "visibile", "compare", "mostrato", "fotografato"}
+    for template in TEMPLATES:
+        before, after = template.split("{}")
+        assert not singular_alone & set(f"{before} {after}".split()), template
+    assert "la foto mostra occhiali da sole" in [template.format("occhiali da sole") for template in TEMPLATES]
+
+
 @given(st.text(max_size=12), st.sampled_from("mf"), st.booleans())
 def test_any_text_keeps_its_words(words, gender, plural):
     for said in (indefinite(words, gender), definite(words, gender, plural=plural), articulated("su", words, gender)):

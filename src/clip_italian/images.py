@@ -204,7 +204,8 @@ def _opened(source: ImageLike, name: str) -> Iterator[Image.Image]:
         yield source
         return
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
-        kind = _sniff(stream.read(_HEAD))
+        head = stream.read(_HEAD)
+        kind = _sniff(head)
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
         if size == 0:
@@ -212,7 +213,29 @@ def _opened(source: ImageLike, name: str) -> Iterator[Image.Image]:
         if kind not in _READERS:
             what = f"{kind} pictures cannot be opened" if kind else "not a picture of a known format"
             raise CorruptImage(f"{name}: {what}; convert it to JPEG or PNG ({', '.join(_READERS)} are read)")
-        yield _reader(kind)(stream)  # without a name, or Pillow would map that file into memory
+        try:
+            image = _reader(kind)(stream)  # without a name, or Pillow would map that file into memory
+        except _DAMAGE:
+            # To Pillow, a header that says 0 is damaged. Only now, as a GIF's frames may be larger than it says.
+            if sides := _stated_sides(kind, head):
+                _refuse_without_pixels(*sides, name)
+            raise
+        yield image
+
+
+def _stated_sides(kind: str, head: bytes) -> tuple[int, int] | None:
+    """Return the width and height that a PNG's, GIF's or BMP's first bytes say; None for others, and when cut short."""
+    forms = {"PNG": (">II", 16), "GIF": ("<HH", 6), "BMP": ("<HH" if head[14:15] == b"\x0c" else "<ii", 18)}
+    layout, place = forms.get(kind, ("", 0))
+    if not layout or len(head) < place + struct.calcsize(layout):
+        return None
+    width, height = struct.unpack_from(layout, head, place)
+    return width, height
+
+
+def _refuse_without_pixels(width: int, height: int, name: str) -> None:
+    if width * height == 0:
+        raise CorruptImage(f"{name}: has no pixels ({width} × {height}); replace it with a good copy")
 
 
 def _reader(kind: str) -> Any:
@@ -226,8 +249,7 @@ def _reader(kind: str) -> Any:
 def _admit(image: Image.Image, name: str, limit: int) -> None:
     """Refuse what has no pixels or too many, before any is decoded."""
     width, height = image.size
-    if width * height == 0:
-        raise CorruptImage(f"{name}: has no pixels ({width} × {height}); replace it with a good copy")
+    _refuse_without_pixels(width, height, name)
     if width * height > limit:
         raise CorruptImage(
             f"{name}: {width} × {height} is {width * height / 1e6:.0f} megapixels, more than the limit of "

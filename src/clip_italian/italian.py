@@ -13,8 +13,8 @@ _Sound = Literal["vowel", "impure", "plain"]
 
 NUMBERS = ("due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove", "dieci")
 
-# Each takes a noun phrase with its indefinite article; none has an adjective that would have to agree with it, and none
-# puts a preposition that would have to merge with a definite article.
+# Each takes a noun phrase with its indefinite article, or a plural without one: none has a verb or an adjective that
+# would have to agree with it, and none puts a preposition that would have to merge with a definite article.
 TEMPLATES = (
     "{}",
     "una foto di {}",
@@ -25,12 +25,12 @@ TEMPLATES = (
     "una foto un po' mossa di {}",
     "una bella foto di {}",
     "una foto scattata male di {}",
-    "nella foto c'è {}",
-    "qui si vede {}",
+    "la foto mostra {}",
+    "ecco {}",
     "{} in primo piano",
     "{} all'aperto",
     "{} al chiuso",
-    "{} visibile solo in parte",
+    "{} in parte fuori dall'inquadratura",
     "il disegno di {}",
     "un quadro con {}",
 )

@@ -46,6 +46,8 @@ def test_bad_lists_are_refused():
         read_labels("gatto,gatto")
     with pytest.raises(BadLabels, match=r"neither a file, nor a list.* nor one of the sets of names: imagenet, "):
         read_labels("missing.txt")
+    with pytest.raises(BadLabels, match=r"^struzzo: .*a list \(at least two names with a comma between\)"):
+        read_labels("struzzo")
 
 
 def test_sets_of_names_have_their_articles_and_ids(tmp_path, monkeypatch):

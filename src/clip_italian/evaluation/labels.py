@@ -40,8 +40,8 @@ def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, 
         places = [(f"class {index} of the list", name.strip()) for index, name in enumerate(str(source).split(","), 1)]
     else:
         raise BadLabels(
-            f"{source}: neither a file, nor a list of names with commas between them, nor one of the sets of names: "
-            f"{', '.join(LABEL_SETS)}"
+            f"{source}: neither a file, nor a list (at least two names with a comma between), nor one of the sets of "
+            f"names: {', '.join(LABEL_SETS)}"
         )
     _refuse_empty_or_repeated(places)
     return tuple(name for _, name in places)

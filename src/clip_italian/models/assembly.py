@@ -25,7 +25,21 @@ from ..errors import BadModel
 from ..files import sha256_parts
 from ..preprocess import Preprocess
 from .cache import cache_folder, provide
-from .onnx_encoder import DESCRIPTION, IMAGE, SETTINGS, TEXT, TOKENIZER, OnnxEncoder, _check, _Network, _whole
+from .onnx_encoder import (
+    DESCRIPTION,
+    IMAGE,
+    KINDS,
+    SETTINGS,
+    TEXT,
+    TOKENIZER,
+    Kind,
+    OnnxEncoder,
+    _check,
+    _Network,
+    _whole,
+    checked_description,
+    is_digest,
+)
 from .pieces import PieceTokenizer
 
 FORMAT = "assembled 1"  # the last number counts the ways of putting weights together
@@ -39,6 +53,42 @@ _INPUTS: dict[str, dict[str, tuple[str, int]]] = {
     TEXT: {"ids": ("tensor(int64)", 2), "mask": ("tensor(bool)", 2)},
 }
 _WRONG_VALUES = (TypeError, ValueError, AttributeError, KeyError)
+
+
+def _is_network(value: Any) -> bool:
+    # A name, not a path: the file is written into the cache.
+    return (
+        re.fullmatch(r"\w[\w.-]*", value["weights"]) is not None
+        and type(value["size"]) is int
+        and all(isinstance(tensor, str) for tensor in value["tensors"])
+    )
+
+
+def _are_networks(value: Any) -> bool:
+    names = {network["weights"] for network in value.values()} | {TOKENIZER, STAMP}
+    return set(value) == set(NETWORKS) and all(map(_is_network, value.values())) and len(names) == len(NETWORKS) + 2
+
+
+_KINDS: dict[str, Kind] = KINDS | {
+    "networks": (_are_networks, f"the weights, size and tensors of {' and '.join(NETWORKS)}"),
+    "files": (
+        lambda value: set(value) == {*NETWORKS, LEARNED} and all(map(is_digest, value.values())),
+        f"the SHA-256 of exactly {', '.join((*NETWORKS, LEARNED))}",
+    ),
+    "package": (
+        lambda value: all(isinstance(value[key], str) for key in ("name", "version", "sha256", "pieces")),
+        "the package's name, version, sha256 and pieces",
+    ),
+    "probe": (
+        lambda value: (
+            bool(value["texts"])
+            and all(isinstance(text, str) for text in value["texts"])
+            and isinstance(value["vectors"], str)
+        ),
+        "texts, and vectors as a string",
+    ),
+}
+_MEND = "install clip-italian again"
 
 Read = Callable[[str], bytes]  # a made file's bytes by its name, checked
 
@@ -70,41 +120,28 @@ def is_assembled(directory: Path) -> bool:
 def open_assembled(directory: Path, *, name: str | None = None) -> OnnxEncoder:
     """Open a shipped folder as an Encoder, and put its weights together where the cache does not have them.
 
-    The hashes of the folder's files are checked; those of the made files when a network is first used, and what is
-    damaged or gone by then is made again. Raises BadModel: a file missing, cut short or altered, by name and hash,
-    another version of the package; MissingExtra without the package or onnxruntime; CannotWrite.
+    name: what the model has to be called. The hashes of the folder's files are checked; those of the made files when a
+    network is first used, and what is damaged or gone by then is made again. Raises BadModel: a file missing, cut short
+    or altered, by name and hash; MissingExtra without the package, its version or onnxruntime; CannotWrite.
     """
-    description = read_description(directory)
+    description = read_description(directory, name=name)
     for file, digest in description["files"].items():
         _check(directory / file, digest)
     made = _Made(directory, description)
     made.provide()
-    return _encoder(directory, description, made.read, name)
+    return _encoder(directory, description, made.read)
 
 
-def read_description(directory: Path) -> dict[str, Any]:
-    """Read and check a shipped folder's model.json. Raises BadModel."""
+def read_description(directory: Path, *, name: str | None = None) -> dict[str, Any]:
+    """Read and check a shipped folder's model.json; name: what the model has to be called. Raises BadModel."""
     path = directory / DESCRIPTION
+    description = checked_description(path, FORMAT, _KINDS, fingerprint, name=name, mend=_MEND)
     try:
-        description = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise BadModel(f"{path}: is missing; install clip-italian again") from None
-    except (OSError, ValueError, RecursionError) as error:
+        _noted_vectors(description)
+    except ValueError as error:
         raise BadModel(
-            f"{path}: cannot be read as a model's description ({error}); install clip-italian again"
+            f"{path}: describes no model: 'probe' has no vectors to compare with ({error}); {_MEND}"
         ) from error
-    found = description.get("format") if isinstance(description, dict) else None
-    if found != FORMAT:
-        raise BadModel(f"{path}: format {found!r}, but this version reads {FORMAT!r}; update clip-italian")
-    try:
-        made, noted = fingerprint(description), description["fingerprint"]
-    except _WRONG_VALUES as error:
-        raise BadModel(f"{path}: describes no model ({error!r}); install clip-italian again") from error
-    if made != noted:
-        raise BadModel(
-            f"{path}: was altered: its settings have the fingerprint {made[:12]}…, not {str(noted)[:12]}…; "
-            "install clip-italian again"
-        )
     return description
 
 
@@ -130,7 +167,7 @@ class _Made:
 
     def __init__(self, directory: Path, description: Mapping[str, Any]) -> None:
         self._directory, self._description = directory, description
-        plain = re.sub(r"[^\w.-]", "-", str(description["name"]))
+        plain = re.sub(r"[^\w.-]", "-", description["name"], flags=re.ASCII)[:80]  # a file's name has 255 bytes at most
         self.name = f"{plain}-{description['fingerprint'][:16]}"
         self.files = [*(network["weights"] for network in description["networks"].values()), TOKENIZER]
 
@@ -181,16 +218,19 @@ class _Made:
         source = _Ingredients(self._directory, description)
         for network in description["networks"].values():
             tensors = [Tensor.parse(text) for text in network["tensors"]]
-            stamp[network["weights"]] = _write(draft / network["weights"], _bytes(source, tensors))
-            if stamp[network["weights"]]["size"] != network["size"]:
-                raise BadModel(f"{self._directory}: its weights do not fit its networks; install clip-italian again")
+            try:
+                stamp[network["weights"]] = _write(draft / network["weights"], _bytes(source, tensors))
+                if stamp[network["weights"]]["size"] != network["size"]:
+                    raise ValueError("they have another size")
+            except (KeyError, ValueError) as error:
+                raise BadModel(f"{self._directory}: its weights do not fit its networks ({error}); {_MEND}") from error
         stamp[TOKENIZER] = _write(draft / TOKENIZER, [source.tokenizer().encode("utf-8")])
         _write(draft / STAMP, [json.dumps({"fingerprint": description["fingerprint"], "files": stamp}).encode()])
 
         def read(name: str) -> bytes:
             return _whole(draft / name, stamp[name]["sha256"])
 
-        _check_probe(_encoder(self._directory, description, read), description["probe"], self._directory)
+        _check_probe(_encoder(self._directory, description, read), description, self._directory)
 
 
 class _Ingredients:
@@ -204,7 +244,7 @@ class _Ingredients:
         try:
             self._learned = safetensors.numpy.load(data)
         except safetensors.SafetensorError as error:
-            raise BadModel(f"{directory / LEARNED}: cannot be read ({error}); install clip-italian again") from error
+            raise BadModel(f"{directory / LEARNED}: cannot be read ({error}); {_MEND}") from error
         self._package = _package(directory, description["package"])
 
     def tensor(self, name: str) -> np.ndarray:
@@ -236,7 +276,7 @@ def _package(directory: Path, package: Mapping[str, Any]) -> Any:
         if package[key] != value:
             raise BadModel(
                 f"{directory}: was made with the {key} {package[key]}, but this version of clip-italian reads {value}; "
-                "install clip-italian again"
+                f"{_MEND}"
             )
     return e5_source.pretrained(e5_source.kept_pieces())
 
@@ -282,7 +322,7 @@ class _AssembledNetwork(_Network):
         options.add_external_initializers_from_files_in_memory([self._weights], [self._data], [len(self._data)])
 
 
-def _encoder(directory: Path, description: Mapping[str, Any], read: Read, name: str | None = None) -> OnnxEncoder:
+def _encoder(directory: Path, description: Mapping[str, Any], read: Read) -> OnnxEncoder:
     import tokenizers
 
     try:
@@ -296,11 +336,8 @@ def _encoder(directory: Path, description: Mapping[str, Any], read: Read, name: 
         tokenizer = PieceTokenizer(tokenizers.Tokenizer.from_buffer(read(TOKENIZER)), description["max_length"])
         encoder = OnnxEncoder(image, text, tokenizer, description)
     except _WRONG_VALUES as error:
-        raise BadModel(
-            f"{directory / DESCRIPTION}: describes no model ({error!r}); install clip-italian again"
-        ) from error
+        raise BadModel(f"{directory / DESCRIPTION}: describes no model ({error!r}); {_MEND}") from error
     encoder.fingerprint = description["fingerprint"]
-    encoder.name = name or description["name"]
     return encoder
 
 
@@ -322,12 +359,22 @@ def probe_vectors(encoder: Any, texts: Sequence[str]) -> np.ndarray:
     return np.concatenate([encoder.encode_images([probe_picture(encoder.preprocess)]), encoder.encode_texts(texts)])
 
 
-def _check_probe(encoder: OnnxEncoder, probe: Mapping[str, Any], directory: Path) -> None:
+def _noted_vectors(description: Mapping[str, Any]) -> np.ndarray:
+    """Return what `probe_vectors` gave when the model was shipped. Raises ValueError where that is no unit rows."""
+    probe, dim = description["probe"], description["dim"]
+    data = base64.b64decode(probe["vectors"], validate=True)
+    rows = np.frombuffer(data, "<f2").astype(np.float32).reshape(1 + len(probe["texts"]), dim)
+    if not (abs((rows**2).sum(1) - 1) < 0.01).all():
+        raise ValueError("they are not of length 1")
+    return rows
+
+
+def _check_probe(encoder: OnnxEncoder, description: Mapping[str, Any], directory: Path) -> None:
     """Refuse weights that give other vectors than the model had when it was shipped."""
-    expected = np.frombuffer(base64.b64decode(probe["vectors"]), "<f2").astype(np.float32).reshape(-1, encoder.dim)
-    lowest = float((probe_vectors(encoder, probe["texts"]) * expected).sum(1).min())
+    found = probe_vectors(encoder, description["probe"]["texts"])
+    lowest = float((found * _noted_vectors(description)).sum(1).min())
     if not lowest >= LEAST_COSINE:
         raise BadModel(
             f"{directory}: put together on this machine it gives other vectors than it should (cosine {lowest:.4f}); "
-            "please report the versions of numpy, onnxruntime and tokenizers"
+            f"{_MEND}, and if that does not help, please report the versions of numpy, onnxruntime and tokenizers"
         )

@@ -3,27 +3,27 @@
 Public names: cache_folder, provide, VARIABLE.
 """
 
+import contextlib
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..errors import CannotWrite
+from ..errors import Busy, CannotWrite
 from ..files import lock, whole_folder
 
 VARIABLE = "CLIP_ITALIAN_CACHE"
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return where made-again things lie: $CLIP_ITALIAN_CACHE, else the system's place for caches. Makes nothing.
+    """Return where made-again things lie: $CLIP_ITALIAN_CACHE, else the user's place for caches. Makes nothing.
 
     Raises CannotWrite when the user has no home.
     """
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "clip-italian" / "Cache"
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if base.is_absolute():  # the specification has relative ones ignored
         return base / "clip-italian"
@@ -36,7 +36,8 @@ def cache_folder() -> Path:
 def provide(name: str, build: Callable[[Path], None], whole: Callable[[Path], bool], *, size: int) -> Path:
     """Return the folder `name` of the cache, made by `build(draft)` where it is not there or not `whole`.
 
-    One process builds, others that ask meanwhile wait and take what it made. What a killed one left is cleared away.
+    One process builds; others that ask meanwhile log once that they wait, and take what it made. What a killed one left
+    is cleared away.
     size: bytes it will take, for the message. A folder that is whole is only read: the cache may then be read-only.
     Raises CannotWrite, and what `build` raises, and leaves nothing half made.
     """
@@ -45,7 +46,8 @@ def provide(name: str, build: Callable[[Path], None], whole: Callable[[Path], bo
     if whole(folder):
         return folder
     try:
-        with lock(cache / f".{name}.lock", "putting a model together", wait=True):
+        with contextlib.ExitStack() as held:
+            _enter(held, cache / f".{name}.lock", folder)
             if not whole(folder):
                 _clear(cache, name)
                 with whole_folder(folder) as draft:
@@ -56,6 +58,16 @@ def provide(name: str, build: Callable[[Path], None], whole: Callable[[Path], bo
             f"{size / 1e6:.0f} MB; free some space or mend its permissions, or name another folder with {VARIABLE}"
         ) from error
     return folder
+
+
+def _enter(held: contextlib.ExitStack, path: Path, folder: Path) -> None:
+    """Have `held` hold the lock, when another process drops it if need be."""
+    purpose = "putting a model together"
+    try:
+        held.enter_context(lock(path, purpose))
+    except Busy:
+        _log.warning("another process is putting %s together; waiting for it …", folder)
+        held.enter_context(lock(path, purpose, wait=True))
 
 
 def _clear(cache: Path, name: str) -> None:

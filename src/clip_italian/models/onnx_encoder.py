@@ -4,12 +4,15 @@
 vectors (n, dim) unit rows and, mostly, patches (n, grid_h, grid_w, dim) unit vectors), `text.onnx` (ids (n, t) int64,
 mask (n, t) bool → vectors (n, dim) unit rows) and `tokenizer.json`. docs/export.md tells how it is made.
 
-Public names: OnnxEncoder, open_directory, open_exported, fingerprint, is_exported, FORMAT.
+Public names: OnnxEncoder, open_directory, open_exported, read_description, fingerprint, is_exported, FORMAT; and for
+assembly.py checked_description, KINDS, Kind, is_digest.
 """
 
 import itertools
 import json
+import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -19,13 +22,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..encoder import ImageLike
-from ..errors import BadModel, MissingExtra
+from ..errors import BadModel, MissingExtra, shortened
 from ..files import sha256_file, sha256_parts
 from ..images import open_image
 from ..preprocess import Preprocess
 from .pieces import PieceTokenizer
 
 Item = TypeVar("Item")
+Kind = tuple[Callable[[Any], bool], str]  # whether a value will do, and what it has to be
 
 FORMAT = "onnx 2"
 DESCRIPTION, IMAGE, TEXT, TOKENIZER = "model.json", "image.onnx", "text.onnx", "tokenizer.json"
@@ -39,11 +43,46 @@ _ALONE = "a network alone is no model, as nothing says how its pictures and text
 _WRONG_VALUES = (TypeError, ValueError, AttributeError)
 
 
+def is_digest(value: Any) -> bool:
+    """Tell whether a value is a SHA-256 as 64 hex digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_preprocess(value: Any) -> bool:
+    return Preprocess.from_json(value) is not None and all(map(_is_number, (*value["mean"], *value["std"])))
+
+
+# What every description of networks holds. All but the name is hashed by the fingerprint, which can be made anew.
+KINDS: dict[str, Kind] = {
+    "name": (lambda value: isinstance(value, str) and value.strip() != "" and value.isprintable(), "one line of text"),
+    "dim": (_is_count, "a whole number above 0"),
+    "scale": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "preprocess": (_is_preprocess, "how pictures are made ready"),
+    "patch_size": (lambda value: value is None or _is_count(value), "a whole number above 0, or null"),
+    "max_length": (_is_count, "a whole number above 0"),
+    "fingerprint": (is_digest, "a SHA-256"),
+}
+_KINDS: dict[str, Kind] = KINDS | {
+    "files": (
+        lambda value: set(value) == set(FILES) and all(map(is_digest, value.values())),
+        f"the SHA-256 of exactly {', '.join(FILES)}",
+    ),
+}
+
+
 class OnnxEncoder:
     """Encodes pictures and texts on the CPU; `scale` is what cosines are multiplied by to make logits.
 
     Each network is opened when it is first used: a search needs only the text's. Threads: as many as OMP_NUM_THREADS
-    says, else one a core. `encode_patches` is there when the model can tell where things are.
+    says and there are cores, else one a core. `encode_patches` is there when the model can tell where things are.
     """
 
     encode_patches: Callable[[ImageLike], np.ndarray]
@@ -192,13 +231,16 @@ def is_exported(directory: Path) -> bool:
     return isinstance(description, dict) and str(description.get("format")).startswith("onnx")
 
 
-def open_exported(directory: Path) -> OnnxEncoder:
-    """Open an exported model; every file's hash is checked before anything is read out of it. Raises as above."""
+def open_exported(directory: Path, *, name: str | None = None) -> OnnxEncoder:
+    """Open an exported model; every file's hash is checked before anything is read out of it. Raises as above.
+
+    name: what the model has to be called.
+    """
     _onnxruntime()
-    description = _read_description(directory)
+    description = read_description(directory, name=name)
     files = description["files"]
-    for name in FILES:
-        _check(directory / name, files[name])
+    for file in FILES:
+        _check(directory / file, files[file])
     try:
         dim = description["dim"]
         image = _Network(directory / IMAGE, files[IMAGE], {"pixels": ("tensor(float)", 4)}, dim)
@@ -206,8 +248,6 @@ def open_exported(directory: Path) -> OnnxEncoder:
         text = _Network(directory / TEXT, files[TEXT], inputs, dim)
         tokenizer = PieceTokenizer(_backend(directory / TOKENIZER, files[TOKENIZER]), description["max_length"])
         return OnnxEncoder(image, text, tokenizer, description)
-    except KeyError as error:
-        raise BadModel(f"{directory / DESCRIPTION}: {error} is missing; fetch the model again") from error
     except _WRONG_VALUES as error:
         raise BadModel(f"{directory / DESCRIPTION}: describes no model ({error}); fetch the model again") from error
 
@@ -219,31 +259,60 @@ def fingerprint(description: Mapping[str, Any]) -> str:
     return sha256_parts([json.dumps([settings, files], sort_keys=True).encode()])
 
 
-def _read_description(directory: Path) -> dict[str, Any]:
+def read_description(directory: Path, *, name: str | None = None) -> dict[str, Any]:
+    """Read and check an exported model's model.json; name: what the model has to be called. Raises BadModel."""
     path = directory / DESCRIPTION
+    return checked_description(path, FORMAT, _KINDS, fingerprint, name=name, mend="fetch or export the model again")
+
+
+def checked_description(
+    path: Path,
+    form: str,
+    kinds: Mapping[str, Kind],
+    hashed: Callable[[Mapping[str, Any]], str],
+    *,
+    name: str | None,
+    mend: str,
+) -> dict[str, Any]:
+    """Read a model.json whose format is `form`, with each key of `kinds` of its kind, and the fingerprint of `hashed`.
+
+    name: what the model has to be called, if anything. mend: what to do about a damaged one. Raises BadModel, which
+    names the file and the key.
+    """
     try:
         description = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise BadModel(f"{path}: is missing; fetch the model again") from None
+        raise BadModel(f"{path}: is missing; {mend}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise BadModel(f"{path}: cannot be read as a model's description ({error}); fetch the model again") from error
-    if not isinstance(description, dict) or (found := description.get("format")) != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else description
+        raise BadModel(f"{path}: cannot be read as a model's description ({error}); {mend}") from error
+    found = description.get("format") if isinstance(description, dict) else description
+    if not isinstance(description, dict) or found != form:
         raise BadModel(
-            f"{path}: format {found!r}, but this version reads {FORMAT!r}; update clip-italian, or export the model "
-            "again"
+            f"{path}: format {shortened(repr(found))}, but this version reads {form!r}; update clip-italian, or {mend}"
         )
-    files = description.get("files")
-    if not isinstance(files, dict) or set(files) != set(FILES):
-        raise BadModel(f"{path}: does not list exactly {', '.join(FILES)}; fetch the model again")
-    if missing := [key for key in ("name", "fingerprint", *SETTINGS) if key not in description]:
-        raise BadModel(f"{path}: {missing[0]!r} is missing; fetch the model again")
-    if (made := fingerprint(description)) != description["fingerprint"]:
+    for key, (fits, what) in kinds.items():
+        if key not in description:
+            raise BadModel(f"{path}: describes no model: {key!r} is missing; {mend}")
+        if not _holds(fits, description[key]):
+            raise BadModel(
+                f"{path}: describes no model: {key!r} has to be {what}, not {shortened(repr(description[key]))}; {mend}"
+            )
+    if (made := hashed(description)) != description["fingerprint"]:
         raise BadModel(
             f"{path}: was altered: its settings have the fingerprint {made[:12]}…, "
-            f"not {str(description['fingerprint'])[:12]}…; fetch the model again"
+            f"not {description['fingerprint'][:12]}…; {mend}"
         )
+    if name is not None and description["name"] != name:
+        raise BadModel(f"{path}: 'name' has to be {name!r}, not {shortened(repr(description['name']))}; {mend}")
     return description
+
+
+def _holds(fits: Callable[[Any], bool], value: Any) -> bool:
+    """Tell whether a value will do; one that breaks the question will not."""
+    try:
+        return fits(value)
+    except (*_WRONG_VALUES, LookupError, OverflowError):
+        return False
 
 
 def _check(path: Path, expected: str) -> None:
@@ -299,6 +368,12 @@ def _onnxruntime() -> Any:
 
 
 def _threads() -> int:
-    """Return how many threads a network may use; 0 lets onnxruntime take one a core."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() else 0
+    """Return how many threads a network may use, by OMP_NUM_THREADS; 0 lets onnxruntime take one a core.
+
+    Of a list, a number for each level of nested loops, the first counts; what is no number above 0 counts as not set.
+    """
+    try:
+        wanted = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+    except ValueError:
+        return 0
+    return min(max(wanted, 0), os.cpu_count() or 1)

