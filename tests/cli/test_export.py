@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 
 from clip_italian import load
-from clip_italian.cli import export, main
+from clip_italian.cli import export, gating, main, ship
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
@@ -57,12 +57,51 @@ def command(monkeypatch, capsys, *arguments):
     return done.value.code or 0, shown.out, shown.err
 
 
-def test_every_option_is_told():
+@pytest.mark.parametrize("module", [export, ship])
+def test_every_option_is_told(module):
     app = typer.Typer(add_completion=False)
-    export.register(app)
+    module.register(app)
     options = {name for parameter in typer.main.get_command(app).params for name in parameter.opts if name[0] == "-"}
-    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "export.md").read_text("utf-8") + (docs / "models.md").read_text("utf-8")
     assert len(options) > 6 and options <= set(re.findall(r"--[\w-]+", text)) | {"--help"}
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    from clip_italian.evaluation import gate
+
+    monkeypatch.setattr(gate, "DRAWN_SCENES", 100)
+    monkeypatch.setattr(gate, "DRAWN_THINGS", 120)
+
+
+def test_an_export_without_data_is_scored_on_drawn_scenes(few_scenes, model, tmp_path, monkeypatch, capsys):
+    code, shown, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert "drawn scenes" in shown and "drawn things" in shown
+    kept = json.loads((tmp_path / "out" / "model.json").read_text("utf-8"))["gate"]
+    assert kept["passed"] and kept["limit"] == 1
+    assert [(one["data"], one["score"]) for one in kept["scores"]] == [
+        *(("drawn scenes", f"{way} recall@{k}") for way in ("text→image", "image→text") for k in (1, 5, 10)),
+        *(("drawn things", f"pictures accuracy@{k}") for k in (1, 5)),
+    ]
+    assert "| drawn things | pictures accuracy@1 | 120 |" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_a_task_without_data_is_scored_on_drawn_scenes(few_scenes, model, data, tmp_path, monkeypatch, capsys):
+    options = ("--data", data / "dev.jsonl", "--limit", 100)
+    assert command(monkeypatch, capsys, model, "--out", tmp_path / "out", *options)[0] == 0
+    scores = json.loads((tmp_path / "out" / "model.json").read_text("utf-8"))["gate"]["scores"]
+    assert {one["data"].rpartition("/")[2] for one in scores} == {"dev.jsonl", "drawn things"}
+
+
+@pytest.mark.parametrize("module", ["export", "ship"])
+def test_pictures_without_class_names_are_refused(module, model, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["clip-italian", module, str(model), "--out", str(tmp_path / "out"),
+                                      "--images", str(data / "classes")])  # fmt: skip
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 2 and "--labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [(), ("--data",), ("--images", "--labels"), ("--data", "--images")])
@@ -101,7 +140,7 @@ def test_past_the_limit_nothing_is_left(model, data, tmp_path, monkeypatch, caps
     monkeypatch.setattr(gate, "measure", worse)
     monkeypatch.setattr(onnx_export, "_compare", lambda before, after: {"images": 1.0, "texts": 1.0})
     monkeypatch.setattr(onnx_export, "_write", lambda module, inputs, shapes, path, weights: path.write_bytes(b"x"))
-    for options in (("--weights", "int8", *gate_options(data)), ("--data", data / "dev.jsonl")):
+    for options in (("--weights", "int8", *gate_options(data)), ("--data", data / "dev.jsonl"), ()):
         code, shown, err = command(monkeypatch, capsys, model, "--out", tmp_path / "out", *options)
         assert code == 1
         assert "-1.50" in shown and "-1.50 points" in err and "--limit" in err
@@ -109,5 +148,5 @@ def test_past_the_limit_nothing_is_left(model, data, tmp_path, monkeypatch, caps
 
 
 def test_pictures_are_spaced_evenly():
-    assert export._spaced(range(10), 4) == [0, 2, 5, 7]
-    assert export._spaced(range(3), 4) == range(3) and export._spaced(range(3), None) == range(3)
+    assert gating._spaced(range(10), 4) == [0, 2, 5, 7]
+    assert gating._spaced(range(3), 4) == range(3) and gating._spaced(range(3), None) == range(3)

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from clip_italian.data.sample import Caption, ImageRef, Sample
 from clip_italian.errors import BadRecord
-from clip_italian.evaluation.gate import Gate, GateSet, Score, markdown, measure, table, to_json
+from clip_italian.evaluation import gate
+from clip_italian.evaluation.gate import Gate, GateSet, Score, markdown, measure, table, to_json, with_drawn
 
 
 class Numbers:
@@ -95,6 +96,27 @@ def test_labelled_pictures_without_captions_are_scored_by_class(tmp_path):
     one = GateSet("x", samples(tmp_path, captions=False), [str(n) for n in range(120)])
     names = [score.name for score in measure(Numbers(), Numbers(), [one], 1.0).scores]
     assert names == ["pictures accuracy@1", "pictures accuracy@5"]
+
+
+def test_drawn_scenes_stand_in_for_the_task_that_has_no_data(tmp_path, monkeypatch):
+    captioned = GateSet("c", samples(tmp_path))
+    labelled = GateSet("l", samples(tmp_path, captions=False), [str(n) for n in range(120)])
+    assert with_drawn([captioned, labelled]) == [captioned, labelled]
+    assert (gate.DRAWN_SCENES, gate.DRAWN_THINGS) == (200, 240)
+    monkeypatch.setattr(gate, "DRAWN_SCENES", 20)
+    monkeypatch.setattr(gate, "DRAWN_THINGS", 24)
+    drawn = with_drawn([])
+    assert [one.name for one in drawn] == ["drawn scenes", "drawn things"]
+    scenes, things = drawn
+    texts = [text for sample in scenes.samples for text in sample.texts("it")]
+    assert len(scenes.samples) == 20 and len(texts) >= 40 and not scenes.labels
+    assert len(things.samples) == 24 and len(things.labels) == 12 and len(things.templates) > 1
+    assert {sample.label for sample in things.samples} == set(range(12))
+    assert not any(sample.captions for sample in things.samples)
+    for given, names in (([captioned], ["c", "drawn things"]), ([labelled], ["l", "drawn scenes"])):
+        assert [one.name for one in with_drawn(given)] == names
+    again = with_drawn([])
+    assert [s.image.data for one in again for s in one.samples] == [s.image.data for one in drawn for s in one.samples]
 
 
 def test_what_cannot_be_scored_is_refused(tmp_path):

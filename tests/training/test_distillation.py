@@ -82,7 +82,12 @@ def test_a_student_learns_is_kept_and_opens_as_any_model(teacher, data, tmp_path
     encoder = load(tmp_path / "a")
     assert encoder.dim == 32
     notes = json.loads((tmp_path / "a" / "model.json").read_text())["notes"]
-    assert notes["recipe"]["name"] == "allievo" and notes["teacher"] == "quadri"
+    assert notes["recipe"]["name"] == "allievo"
+    assert notes["teacher"] == {"name": "quadri", "fingerprint": load(teacher).fingerprint}
+    read, kinds = notes["data"], notes["data"]["kinds"]
+    captions = {caption.text for sample in data.samples for caption in sample.captions}
+    assert read["pictures"] == len(data.samples) and kinds["captions"] == len(captions) and kinds["lines"] == 2
+    assert max(kinds.values()) < read["texts"] <= 2 * len(captions) + kinds["phrases"] + 2  # captions are mirrored
     # What was measured is what was kept, batch norms' statistics included.
     samples = data.valid["prova"]
     owners = [number for number, sample in enumerate(samples) for _ in sample.captions]

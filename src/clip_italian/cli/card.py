@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 SCENE_FAILURES = "scenes-failures.jpg"
 SHOWN_SCENES = 4
-SCENE_WIDTH = 620  # pixels of the sheet of scenes, which goes into repositories and packages
+# Of the sheet of scenes, which goes into repositories and packages: pixels, and JPEG's quality.
+SCENE_WIDTH, QUALITY = 620, 55
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
         from ..evaluation.card import text
         from ..evaluation.card.facts import Facts, read_facts
         from ..evaluation.card.measured import measure, parse_source
+        from ..evaluation.card.notes import describe
         from ..evaluation.kept import KeptVectors
         from ..files import atomic_write, write_json
 
@@ -56,7 +58,7 @@ def register(app: typer.Typer) -> None:
         folder = kept or Path("runs") / "cards" / encoder.fingerprint[:16]
         with _progress() as progress:
             measured = measure(KeptVectors(encoder, folder), sources, with_scenes=scenes, progress=progress)
-        described = text.describe(encoder, _folder(model), notes)
+        described = describe(encoder, _folder(model), notes)
         write_json(folder / "card.json", text.to_json(described, measured))
         drawn = _draw(measured, folder, out)
         with atomic_write(out, "w") as stream:
@@ -76,7 +78,8 @@ def _folder(model: str) -> Path:
 def _draw(measured: "Card", folder: Path, out: Path) -> str | None:
     """Draw the sheets of failures: photos into `folder`, scenes beside the card; returns the latter's name there."""
     from ..evaluation.card.captions import worst
-    from ..evaluation.card.text import ASKED, told_apart
+    from ..evaluation.card.measured import ASKED
+    from ..evaluation.card.text import told_apart
     from ..search.sheet import Row, contact_sheet
 
     rows = []
@@ -113,4 +116,4 @@ def _shrink(sheet: Path, out: Path) -> None:
     with Image.open(sheet) as page:
         page.thumbnail((SCENE_WIDTH, page.height), Image.Resampling.LANCZOS)
         with atomic_write(out) as stream:
-            page.convert("RGB").save(stream, "JPEG", quality=70)
+            page.convert("RGB").save(stream, "JPEG", quality=QUALITY)

@@ -51,6 +51,7 @@ from .towers.lite import Pointwise, SameConv
 
 LEAST_COSINE = 0.999
 CARD, SOURCE_CARD = "README.md", "source-README.md"
+REPORTED = "## Quality before and after"  # the check's report in a card
 OPSET = 18
 
 # Given the model before and after, returns what model.json keeps and Markdown for the card, or raises to refuse.
@@ -67,7 +68,8 @@ def export_model(directory: Path, out: Path, *, weights: Weights = FLOAT32, chec
     """Write the model of `directory` to `out`, which must not hold anything yet, and return it opened from there.
 
     weights: how they are stored; computing is float32 always. With float32 weights, built-in pictures and sentences
-    must get vectors of cosine ≥ 0.999 to the model's own. check: a further condition, such as the quantisation gate.
+    must get vectors of cosine ≥ 0.999 to the model's own. check: a further condition, such as the gate, which
+    `clip-italian export` always gives. What training noted of the model goes along, as `notes`.
     `out` comes into being whole and last: when anything is refused or fails, nothing is left there. Raises BadModel,
     MissingExtra, CannotWrite, and what `check` raises.
     """
@@ -321,7 +323,7 @@ def _describe(folder: Path, checkpoint: Checkpoint, source: str, weights: Weight
         "files": {name: sha256_file(folder / name) for name in FILES},
         "source": {"name": checkpoint.name, "fingerprint": source},
     }
-    return description | {"fingerprint": fingerprint(description)}
+    return description | {"fingerprint": fingerprint(description), "notes": checkpoint.notes}
 
 
 def _compare(before: Encoder, after: Encoder) -> dict[str, float]:
@@ -384,7 +386,7 @@ Open it with `clip_italian.load(DIRECTORY)` or give it to any command's `--model
 
 Lowest cosine to the source's vectors over built-in drawings and sentences: {cosines}.
 """
-    return f"{text}\n## Quality before and after\n\n{report}" if report else text
+    return f"{text}\n{REPORTED}\n\n{report}" if report else text
 
 
 def _settings(description: dict[str, Any]) -> str:

@@ -7,21 +7,26 @@ all ours is shipped as it is exported, and needs none of this.
 Public names: ship, LARGEST.
 """
 
+import contextlib
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..encoder import Encoder
 from ..errors import BadModel, CannotWrite
 from ..files import atomic_write, sha256_file, whole_folder, write_json
-from . import assembly, onnx_export
+from . import assembly, cache, onnx_export
 from .assembly import ALIGNMENT, LEARNED, NETWORKS, PACKAGE_TOWER, Tensor
 from .checkpoint import Checkpoint, learned_tensors, load_checkpoint, save_checkpoint
 from .onnx_encoder import DESCRIPTION, OnnxEncoder
+from .onnx_export import Check
 from .torch_encoder import TorchEncoder
 from .towers import e5_file, e5_source
 
@@ -34,28 +39,34 @@ MOST_CONSTANT = 16
 _OF_THE_EXPORT = ("files", "fingerprint", "check", "gate")
 
 
-def ship(directory: Path, out: Path, *, name: str | None = None) -> OnnxEncoder:
+def ship(directory: Path, out: Path, *, name: str | None = None, check: Check | None = None) -> OnnxEncoder:
     """Write the model of `directory` to `out`, which must not hold anything yet, and return it opened from there.
 
     name: what the model is called, the folder's name by default. Its vectors, put together without torch, must have a
-    cosine of 0.999 or more to the model's own. Raises BadModel: weights of a package other than the text tower's would
-    have to be stored, or the folder is larger than LARGEST; MissingExtra, CannotWrite.
+    cosine of 0.999 or more to the model's own. check: a further condition, given the model in torch and what a user
+    would open, such as the gate, which `clip-italian ship` always gives. `out` comes into being whole and last: when
+    anything is refused or fails, nothing is left there. Raises BadModel: weights of a package other than the text
+    tower's would have to be stored, or the folder is larger than LARGEST; MissingExtra, CannotWrite, and what `check`
+    raises.
     """
     directory, out = Path(directory), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotWrite(f"{out}: already there; name a new folder, nothing is overwritten")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        checkpoint = _halved(load_checkpoint(directory), work / "half")
+        before = load_checkpoint(directory)
+        checkpoint = _halved(before, work / "half")
         _check_origin(checkpoint)
         onnx_export.export_model(work / "half", work / "exported")
         try:
             with whole_folder(out) as draft:
                 shutil.copyfile(work / "half" / LEARNED, draft / LEARNED)
                 _describe(draft, checkpoint, work / "exported", name or out.name)
-                _card(draft / CARD, directory / CARD, name or out.name)
                 _check_size(draft)
-                _compare(draft, checkpoint)
+                with _cache_in(work / "cache"):
+                    report = _judged(draft, _torch_encoder(before), check)
+                _card(draft / CARD, directory / CARD, name or out.name, report)
+                _check_size(draft)
         except OSError as error:
             raise CannotWrite(f"{out}: cannot be written ({error.strerror or error}); nothing is left there") from error
     return assembly.open_assembled(out)
@@ -169,13 +180,13 @@ def _torch_encoder(checkpoint: Checkpoint) -> TorchEncoder:
     return TorchEncoder(checkpoint.model, checkpoint.tokenizer, checkpoint.preprocess, name=checkpoint.name)
 
 
-def _card(card: Path, source: Path, name: str) -> None:
-    """Take the model's card over, or say that there is none."""
-    if source.is_file():
-        shutil.copyfile(source, card)
-        return
-    with atomic_write(card, "w") as stream:
-        stream.write(f"# {name}\n\nThe model came without a card.\n")
+def _card(card: Path, source: Path, name: str, report: str) -> None:
+    """Take the model's card over, or say that there is none, and add the check's report."""
+    told = source.read_bytes() if source.is_file() else f"# {name}\n\nThe model came without a card.\n".encode()
+    with atomic_write(card) as stream:
+        stream.write(told)
+        if report:
+            stream.write(f"\n{onnx_export.REPORTED}\n\n{report}".encode())
 
 
 def _check_size(draft: Path) -> None:
@@ -184,11 +195,30 @@ def _check_size(draft: Path) -> None:
         raise BadModel(f"the folder would have {size:,} bytes, more than the {LARGEST:,} that a shipped model may have")
 
 
-def _compare(draft: Path, checkpoint: Checkpoint) -> None:
-    """Put the draft together and refuse it when a row is not the model's own."""
-    cosines = onnx_export._compare(_torch_encoder(checkpoint), assembly.open_assembled(draft))
+def _judged(draft: Path, before: Encoder, check: Check | None) -> str:
+    """Put the draft together, note in its description how it compares; returns the check's report. Raises to refuse."""
+    after = assembly.open_assembled(draft)
+    cosines = onnx_export._compare(before, after)
     if not min(cosines.values()) >= assembly.LEAST_COSINE:
         raise BadModel(
-            f"{checkpoint.name}: put together it gives other vectors (cosines from {min(cosines.values()):.4f}, at "
+            f"{before.name}: put together it gives other vectors (cosines from {min(cosines.values()):.4f}, at "
             f"least {assembly.LEAST_COSINE} is asked for); nothing was written"
         )
+    found, report = check(before, after) if check else ({}, "")
+    description = json.loads((draft / DESCRIPTION).read_text("utf-8")) | {"check": cosines}
+    write_json(draft / DESCRIPTION, description | ({"gate": found} if found else {}))
+    return report
+
+
+@contextlib.contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
+    """Have weights put together in `folder` meanwhile: a draft may be refused, and is none of the user's models yet."""
+    named = os.environ.get(cache.VARIABLE)
+    os.environ[cache.VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        if named is None:
+            del os.environ[cache.VARIABLE]
+        else:
+            os.environ[cache.VARIABLE] = named

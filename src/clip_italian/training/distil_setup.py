@@ -109,8 +109,11 @@ def make_student(
     reporter.note(f"{len(samples):,} pictures; texts: {counts}")
     student = build(_ordinary(recipe, teacher.model.dim), pool.texts, reporter.note, tokenizer=tokenizer)
     _start_words(student)
-    student.notes.update({"recipe": recipe.stored(), "teacher": teacher.name})
-    student.notes["data"] = {"pictures": len(samples), "texts": len(pool.texts)}
+    mark = fingerprint(teacher.model, teacher.tokenizer, teacher.preprocess)
+    student.notes.update({"recipe": recipe.stored(), "teacher": {"name": teacher.name, "fingerprint": mark}})
+    # A place may stand several times in a kind, as often as it is drawn.
+    kinds = {kind: len(np.unique(places)) for kind, places in pool.kinds.items()}
+    student.notes["data"] = {"pictures": len(samples), "texts": len(pool.texts), "kinds": kinds}
     _tell_size(student, reporter)
     return student, pool
 

@@ -14,7 +14,8 @@ from clip_italian.evaluation import scenes
 from clip_italian.evaluation.card.captions import by_category, rank_captions, worst
 from clip_italian.evaluation.card.facts import Facts, read_facts
 from clip_italian.evaluation.card.measured import Card, Source, measure, parse_source
-from clip_italian.evaluation.card.text import Model, card, describe, told_apart
+from clip_italian.evaluation.card.notes import Model, describe
+from clip_italian.evaluation.card.text import card, told_apart
 from clip_italian.evaluation.choices import Choice
 
 MODEL = Model("colours", 3, "c" * 64)
@@ -127,7 +128,9 @@ def test_the_card_says_what_was_told_and_measured(encoder, folder, captioned, tm
     }
     text = card(Model("colours", 3, "c" * 64, 15_800_000, notes), facts, measured)
     for expected in (
-        "# clip-italian-mine", "| on disk | 15.8 MB |", "| text tower | from nowhere; MIT |", r"| a \| b | none |",
+        "# clip-italian-mine", "| on disk | 15.8 MB |",
+        "the run that made it, up to the epoch that was kept |", "| text tower | from nowhere; MIT |",
+        r"| a \| b | none |",
         "0.123 kWh in 2.0 hours: 0.0408 kg CO2e", "guessed", "`mine`, seed 7; kept: epoch 2 of stage heads",
         "| heads | 3 | heads 0.001 |", "| mrr@10 | 0.833 (", "album, 2 photos, 1,000 classes", "no zero-shot test",
         "| people | 0.333 (0.333–0.333) (1) |", "| people | flickr | `gg` | its caption 2 | 3 | `r` |",
@@ -143,11 +146,114 @@ def test_the_card_says_what_was_told_and_measured(encoder, folder, captioned, tm
 def test_what_is_not_known_is_said_to_be_unknown():
     text = card(MODEL, Facts(), NOTHING)
     for expected in (
-        "# colours", "What it learned from is not told.", "no notes of how it was trained", "energy | was not measured",
+        "# colours", "What it learned from is not told.", "no notes of how it was trained",
+        "energy | was not measured: the model holds no notes of its training |",
         "Not measured: no data set", "Not told.",
     ):  # fmt: skip
         assert expected in text, expected
     assert "Known failures" not in text
+
+
+def with_notes(facts=None, measured=NOTHING, **notes):
+    return card(Model("colours", 3, "c" * 64, notes=notes), facts or Facts(), measured)
+
+
+STAGES = [{"name": "words", "epochs": 8, "batch": 256, "labelled": 64, "held": 21, "learn": {"heads": 0.001}}]
+
+
+def test_what_a_run_began_with_is_told():
+    recipe = {"name": "a", "seed": 1, "blend": 0.5, "stages": STAGES}
+    text = with_notes(Facts(begins_with=("models/photos-it",)), recipe=recipe)
+    assert "It began with models/photos-it. Its image tower's weights began at 0.5 of the way" in text
+    assert "| stage | epochs | batch | labelled | held | learn |" in text
+    assert "| words | 8 | 256 | 64 | 21 | heads 0.001 |" in text
+    assert "began with a finished model; with which is not told" in with_notes(recipe=recipe)
+    assert "began" not in with_notes(recipe=recipe | {"blend": None})
+
+
+def test_a_students_first_parts_are_told():
+    part = {"steps": 5000, "batch": 32, "rate": 0.015}
+    learn = {"heads": 0.002, "image_tower": 0.0005, "text_tower": 0.001}
+    recipe = {"name": "small", "seed": 1, "epochs": 3, "batch": 128, "learn": learn,
+              "blockwise": part, "reading": part | {"batch": 512, "rate": 0.003, "held": False}}  # fmt: skip
+    text = with_notes(recipe=recipe, teacher={"name": "base", "fingerprint": "f" * 64})
+    assert f"distilled from base (fingerprint `{'f' * 64}`)" in text and "first parts" in text
+    for row in (
+        "| blockwise: the image tower's stages | 5000 |  | 32 | image_tower 0.015 |",
+        "| reading: the text side | 5000 |  | 512 | text side 0.003 |",
+        "| the whole student |  | 3 | 128 | heads 0.002, image_tower 0.0005, text_tower 0.001 |",
+    ):
+        assert row in text, row
+    recipe["reading"]["held"] = True  # then neither its tower nor its head learns on
+    assert "| 128 | image head 0.002, image_tower 0.0005 |" in with_notes(recipe=recipe)
+    alone = with_notes(recipe={"name": "small", "seed": 1, "epochs": 3, "batch": 128, "learn": learn}, teacher="base")
+    assert "| small | 3 | 128 | heads" in alone and "first parts" not in alone
+    assert "distilled from base (its fingerprint was not noted)" in alone
+
+
+def test_what_the_run_read_is_counted_by_its_notes():
+    read = {"pictures": 38863, "texts": 129597}
+    assert "the run read 38,863 pictures and 129,597 distinct texts." in with_notes(data=read)
+    text = with_notes(data=read | {"kinds": {"captions": 60000, "lines": 15666}})
+    assert "129,597 distinct texts, among them 60,000 captions, 15,666 lines." in text
+    assert "distinct texts" not in with_notes(recipe={"name": "a"})
+
+
+def test_energy_says_what_it_leaves_out_or_that_there_is_none():
+    energy = {"kwh": 0.1234, "co2e_kg": 0.0408, "seconds": 600, "method": "guessed", "country": "ITA"}
+    text = with_notes(Facts(begins_with=("photos-it",)), energy=energy, teacher="base")
+    assert "| energy | 0.123 kWh in 10 minutes: 0.0408 kg CO2e |" in text
+    assert "up to the epoch that was kept; not its teacher, nor what it began with |" in text
+    assert "| energy | was not measured: training noted none |" in with_notes(recipe={"name": "a"})
+
+
+def test_settings_are_where_the_card_says_they_are(encoder, tmp_path):
+    recipe = {"recipe": {"name": "a", "seed": 1}}
+    for place, content in (("own", {"notes": recipe, "source": {}}), ("bare", {"source": {}})):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "model.json").write_text(json.dumps(content))
+    own = card(describe(encoder, tmp_path / "own"), Facts(), NOTHING)
+    assert "All settings are in `model.json`, under `notes`." in own
+    bare = card(describe(encoder, tmp_path / "bare", tmp_path / "own" / "model.json"), Facts(), NOTHING)
+    assert "`a`, seed 1" in bare and "All settings" not in bare
+
+
+def test_the_stored_gate_is_printed(encoder, tmp_path):
+    def scored(data, name, before, after):
+        change = {"value": after - before, "low": -1.0, "high": 1.0}
+        return {"data": data, "score": name, "n": 1500, "before": before, "after": after, "change": change}
+
+    scores = [
+        scored("f/dev.jsonl", "text→image recall@1", 19.93, 19.5),
+        scored("t/d.gz", "pictures accuracy@1", 50, 50),
+    ]
+    description = {"source": {}, "gate": {"limit": 1.0, "passed": True, "scores": scores}}
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    model = describe(encoder, tmp_path)
+    text = card(model, Facts(), NOTHING)
+    assert "| task | data | score | queries | before | after | loss | limit |" in text
+    assert "| retrieval | f/dev.jsonl | text→image recall@1 | 1,500 | 19.93 | 19.50 | 0.43 | 1 |" in text
+    assert "| zero-shot | t/d.gz | pictures accuracy@1 | 1,500 | 50.00 | 50.00 | 0.00 | 1 |" in text
+    assert "| supervised | t/d.gz |" in card(model, Facts(supervised=("t",)), NOTHING)
+    (tmp_path / "model.json").write_text('{"source": {}}')
+    assert "holds no scores of before and after" in card(describe(encoder, tmp_path), Facts(), NOTHING)
+    assert "before and after" not in card(MODEL, Facts(), NOTHING).lower()  # a training directory is no export
+
+
+def test_classes_whose_labels_trained_the_model_are_no_zero_shot(encoder, folder):
+    album = measure(encoder, [Source("album", folder / "album", "imagenet")], with_scenes=False)
+    text = with_notes(Facts(supervised=("album",)), album, recipe={"name": "a", "stages": STAGES})
+    assert "| album (supervised), 2 photos" in text
+    assert "The labels of album's training part trained this model" in text and "of which data set" not in text
+    untold = with_notes(None, album, recipe={"name": "a", "stages": STAGES})
+    assert "| album, 2 photos" in untold and "(`labelled` in its recipe), of which data set is not told" in untold
+    assert "Labels of pictures" not in with_notes(None, album, recipe={"name": "a", "stages": [{"labelled": 0}]})
+
+
+def test_the_models_taught_tiny_imagenet_say_so(request):
+    cards = request.config.rootpath / "cards"
+    assert all(read_facts(cards / f"{name}.toml").supervised == ("tiny-imagenet",) for name in ("base", "small"))
+    assert read_facts(cards / "photos-it.toml").supervised == ()
 
 
 def test_the_shipped_facts_state_terms_and_labels(request):

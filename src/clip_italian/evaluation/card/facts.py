@@ -38,10 +38,12 @@ class Facts(_Checked):
 
     title: the card's heading. about: what the model is, a paragraph or two. parts, data: tables. terms: in words, what
     the data's terms mean for the model. imagenet_labels: whether ImageNet's labels trained it, or one of its towers.
-    made_on: the machine. caveats: what to know about the results. failures: what a person sees who
-    looks through the failures. not_for: what the model must not be used for.
-    biases: what is known of its data beside what is measured. quote: names of the data sets whose captions the card may
-    print; of the others it names the photo and the caption's number. Without it all may be printed.
+    supervised: names of the data sets, as `card --data` calls them, whose training part trained it with its labels.
+    begins_with: finished models or parts that its run began with, each in words. made_on: the machine. caveats: what to
+    know about the results. failures: what a person sees who looks through the failures. not_for: what the model must
+    not be used for. biases: what is known of its data beside what is measured. quote: names of the data sets whose
+    captions the card may print; of the others it names the photo and the caption's number. Without it all may be
+    printed.
     """
 
     title: str = ""
@@ -50,6 +52,8 @@ class Facts(_Checked):
     data: tuple[Data, ...] = ()
     terms: str = ""
     imagenet_labels: bool | None = None
+    supervised: tuple[str, ...] = ()
+    begins_with: tuple[str, ...] = ()
     made_on: str = ""
     caveats: tuple[str, ...] = ()
     failures: str = ""

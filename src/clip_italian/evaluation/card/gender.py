@@ -4,7 +4,7 @@ Only captions that speak of one person, or of several of one gender, in words fo
 "bambini" and "ragazzi" may be of either gender and are left alone. The article and the adjectives and participles
 beside the noun change with it; where others further away would have to, the caption is left out.
 
-Public names: Swapped, Side, Symmetry, Neutral, swap, symmetry, neutral_searches, NEUTRAL_QUERIES.
+Public names: Swapped, Side, Symmetry, Neutral, swap, symmetry, neutral_searches, NEUTRAL_QUERIES, SCORES.
 """
 
 import re
@@ -23,6 +23,14 @@ from ..statistics import Interval, bootstrap_means
 NEUTRAL_QUERIES = ("una persona", "una persona che fa sport", "una persona che sorride", "una persona elegante")
 FIRST = 50  # photos of a search without gender that are counted
 ENOUGH = 20  # captions of each gender below which nothing is said
+# The scores of a side, in words.
+SCORES = {
+    "mrr@10": "mrr@10 as written",
+    "swapped mrr@10": "mrr@10 with the gender swapped",
+    "first": "its photo comes first",
+    "stays first": "of these, stays first when swapped",
+    "closer as written": "closer as written than swapped",
+}
 
 _PAIRS = (  # men and boys, women and girls, plural
     ("uomo", "donna", False),

@@ -1,6 +1,6 @@
 """Everything a card measures, from data sets as people name them on a command line.
 
-Public names: Source, parse_source, Card, ZeroShot, measure.
+Public names: Source, parse_source, Card, measure, ASKED.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,14 @@ from .captions import Captions, rank_captions
 from .gender import Neutral, Symmetry, neutral_searches, symmetry
 
 SCENE_SIZE = 224  # pixels a side of the drawn scenes
+# What drawn scenes are asked about, in words.
+ASKED = {
+    "colour": "colour",
+    "count 1-4": "count, 1 to 4",
+    "count 5-6": "count, 5 and 6",
+    "left_right": "left or right",
+    "above_below": "above or below",
+}
 
 
 @dataclass(frozen=True)

@@ -1,79 +1,28 @@
 """The card as Markdown and as JSON, from facts, a model's notes, and what was measured.
 
-Public names: Model, describe, card, to_json, told_apart, ASKED.
+Public names: card, to_json, told_apart.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...data.sample import Sample
-from ...encoder import Encoder
-from ...errors import BadModel
 from ..report import to_json as result_to_json
 from ..statistics import Interval
+from . import notes
 from .captions import by_category, worst
 from .categories import CATEGORIES
 from .facts import Facts
-from .gender import Side
-from .measured import Card
-
-Row = Sequence[object]
-
-DESCRIPTION = "model.json"
+from .gender import SCORES, Side
+from .markdown import Row, score, table
+from .measured import ASKED, Card
+from .notes import Model
+from .weaknesses import weaknesses
 
 _RETRIEVAL = ("mrr@10", "recall@1", "recall@5", "recall@10", "median_rank")
 _ACCURACIES = ("accuracy@1", "accuracy@5", "accuracy@10")
-ASKED = {
-    "colour": "colour",
-    "count 1-4": "count, 1 to 4",
-    "count 5-6": "count, 5 and 6",
-    "left_right": "left or right",
-    "above_below": "above or below",
-}
-_SIDE = {
-    "mrr@10": "mrr@10 as written",
-    "swapped mrr@10": "mrr@10 with the gender swapped",
-    "first": "its photo comes first",
-    "stays first": "of these, stays first when swapped",
-    "closer as written": "closer as written than swapped",
-}
-
-
-@dataclass(frozen=True)
-class Model:
-    """What the card says of the model itself. size: bytes on disk, 0 where unknown; notes: model.json's."""
-
-    name: str
-    dim: int
-    fingerprint: str
-    size: int = 0
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def describe(encoder: Encoder, folder: Path, notes: Path | None = None) -> Model:
-    """Describe an opened model from the model.json of its folder, if there is one.
-
-    notes: another model.json whose notes to take, as of the run that an exported model comes from. Raises BadModel when
-    one of them is no model.json.
-    """
-    description = _read(folder / DESCRIPTION) if (folder / DESCRIPTION).is_file() else {}
-    told = _read(notes) if notes else description
-    files = [folder / name for name in (DESCRIPTION, *description.get("files", {}))] if description else []
-    size = sum(path.stat().st_size for path in files if path.is_file())
-    return Model(encoder.name, encoder.dim, encoder.fingerprint, size, told.get("notes", {}))
-
-
-def _read(description: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(description.read_text("utf-8"))
-        if not all(isinstance(part, dict) for part in (value, value.get("notes", {}), value.get("files", {}))):
-            raise TypeError("its notes or files are no table")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise BadModel(f"{description}: cannot be read ({error}); give a model's {DESCRIPTION}") from error
-    return value
 
 
 def told_apart(true: str, wrong: str) -> str:
@@ -95,11 +44,12 @@ def card(model: Model, facts: Facts, measured: Card, *, scene_failures: str | No
     sections = [
         f"# {facts.title or model.name}",
         facts.about,
-        _table(("", ""), _described(model, facts)),
-        *_data(facts),
-        *_recipe(model.notes),
+        table(("", ""), _described(model, facts)),
+        *_data(model, facts),
+        *notes.recipe(model, facts),
         "## Results",
-        *_results(facts, measured),
+        *_results(model, facts, measured),
+        *notes.gate(model, facts.supervised),
         *_categories(measured),
         *_failures(facts, measured, scene_failures),
         *_women_and_men(facts, measured),
@@ -147,50 +97,23 @@ def _described(model: Model, facts: Facts) -> list[Row]:
     rows: list[Row] = [("vectors", f"{model.dim} numbers, of length 1"), ("on disk", size)]
     rows += [(part.part, part.what + (f"; {part.licence}" if part.licence else "")) for part in facts.parts]
     rows.append(("made on", facts.made_on or "not told"))
-    energy = model.notes.get("energy")
-    if energy:
-        rows.append(
-            ("energy", f"{energy['kwh']:.3g} kWh in {_hours(energy['seconds'])}: {energy['co2e_kg']:.3g} kg CO2e")
-        )
-        rows.append(("how it was counted", energy["method"]))
-    else:
-        rows.append(("energy", "was not measured"))
+    rows += notes.energy(model.notes, facts)
     rows.append(("fingerprint", f"`{model.fingerprint}`"))
     return rows
 
 
-def _data(facts: Facts) -> Iterable[str]:
+def _data(model: Model, facts: Facts) -> Iterable[str]:
     yield "## Data"
     if facts.data:
         rows = [(data.name, data.photos, data.captions, data.terms) for data in facts.data]
-        yield _table(("data", "photos", "captions", "terms"), rows)
+        yield table(("data", "photos", "captions", "terms"), rows)
     else:
         yield "What it learned from is not told."
+    yield notes.counts(model.notes)
     yield facts.terms
 
 
-def _recipe(notes: Mapping[str, Any]) -> Iterable[str]:
-    recipe = notes.get("recipe")
-    yield "## Recipe"
-    if not recipe:
-        yield "The model holds no notes of how it was trained."
-        return
-    figures = notes.get("figures", {})
-    told = [f"`{recipe.get('name', '?')}`, seed {recipe.get('seed', '?')}"]
-    if "teacher" in notes:
-        told.append(f"distilled from {notes['teacher']}")
-    if "epoch" in figures:
-        told.append(f"kept: epoch {figures['epoch']}" + (f" of stage {figures['stage']}" if "stage" in figures else ""))
-    yield "; ".join(told) + ". All settings are in `model.json`."
-    stages = recipe.get("stages") or [recipe]
-    keys = [
-        key for key in ("epochs", "batch", "optimizer", "schedule", "augment", "learn") if any(key in s for s in stages)
-    ]
-    rows = [(stage.get("name", ""), *(_setting(stage.get(key)) for key in keys)) for stage in stages]
-    yield _table(("stage", *keys), rows)
-
-
-def _results(facts: Facts, measured: Card) -> Iterable[str]:
+def _results(model: Model, facts: Facts, measured: Card) -> Iterable[str]:
     yield "95 % intervals, drawn by picture; ties count against the model."
     if measured.captions:
         results = {name: captions.result for name, captions in measured.captions.items()}
@@ -199,18 +122,23 @@ def _results(facts: Facts, measured: Card) -> Iterable[str]:
             _scores(metric, [result.parts[0].metrics for result in results.values()]) for metric in _RETRIEVAL
         ]
         back = _scores("mrr@10", [result.parts[1].metrics for result in results.values()])
-        yield _table(header, [*rows, ("image to text mrr@10", *back[1:])])
+        yield table(header, [*rows, ("image to text mrr@10", *back[1:])])
     if measured.classes:
         header = (
             "one of the class names",
-            *(f"{n}, {r.n_images:,} photos, {r.settings['n_classes']:,} classes" for n, r in measured.classes.items()),
+            *(
+                f"{name}{' (supervised)' if name in facts.supervised else ''}, {result.n_images:,} photos, "
+                f"{result.settings['n_classes']:,} classes"
+                for name, result in measured.classes.items()
+            ),
         )
         rows = [_scores(metric, [r.parts[0].metrics for r in measured.classes.values()]) for metric in _ACCURACIES]
-        yield _table(header, rows)
+        yield table(header, rows)
+        yield _about_labels(model, facts, measured)
         yield _about_imagenet(facts)
     for name, result in measured.queries.items():
         header = (name, *(f"{part.name} ({part.n_queries})" for part in result.parts))
-        yield _table(
+        yield table(
             header, [_scores(metric, [part.metrics for part in result.parts]) for metric in ("mrr", "recall@10")]
         )
     if measured.scenes is not None:
@@ -225,20 +153,39 @@ def _scenes(measured: Card) -> str:
         (
             f"text to image mrr@10 over {drawn.retrieval.n_images} scenes",
             "",
-            _score(drawn.retrieval.parts[0].metrics["mrr@10"]),
+            score(drawn.retrieval.parts[0].metrics["mrr@10"]),
         ),
         (
             "one of the drawn things, accuracy@1",
             _share(1 / drawn.zero_shot.settings["n_classes"]),
-            _score(drawn.zero_shot.parts[0].metrics["accuracy@1"]),
+            score(drawn.zero_shot.parts[0].metrics["accuracy@1"]),
         ),
     ]
     rows += [
-        (f"the true sentence of several: {words}", _share(drawn.chances[asked]), _score(drawn.choices[asked]))
+        (f"the true sentence of several: {words}", _share(drawn.chances[asked]), score(drawn.choices[asked]))
         for asked, words in ASKED.items()
         if asked in drawn.choices
     ]
-    return _table(("drawn scenes", "chance", "score"), rows)
+    return table(("drawn scenes", "chance", "score"), rows)
+
+
+def _about_labels(model: Model, facts: Facts, measured: Card) -> str:
+    """Say over which classes the figures are those of a supervised task."""
+    if taught := [name for name in measured.classes if name in facts.supervised]:
+        return (
+            f"The labels of {' and '.join(taught)}'s training part trained this model: over its classes the figures "
+            "are those of a supervised task, not of a zero-shot one."
+        )
+    if not facts.supervised and any(stage.get("labelled") for stage in _stages(model)):
+        return (
+            "Labels of pictures trained this model (`labelled` in its recipe), of which data set is not told: over "
+            "their classes the figures are no zero-shot ones."
+        )
+    return ""
+
+
+def _stages(model: Model) -> Sequence[Mapping[str, Any]]:
+    return model.notes.get("recipe", {}).get("stages", ())
 
 
 def _about_imagenet(facts: Facts) -> str:
@@ -261,7 +208,7 @@ def _categories(measured: Card) -> Iterable[str]:
         (category, *(_counted(scores.get(category)) for scores in found.values()))
         for category in ("all", *CATEGORIES, "none")
     ]
-    yield _table(("text to image mrr@10 (captions)", *found), rows)
+    yield table(("text to image mrr@10 (captions)", *found), rows)
     yield (
         "A caption belongs to every category of which it holds a word, by lists written for this project "
         "(`evaluation/card/categories.py`); none: a word of none of them."
@@ -276,12 +223,16 @@ def _failures(facts: Facts, measured: Card, scene_failures: str | None) -> Itera
             caption = f"“{ranked.text}”" if quoted else f"its caption {ranked.number}"
             instead = ", ".join(_photo(photo) for photo in ranked.first[:1])
             rows.append((category, name, _photo(ranked.photo), caption, f"{ranked.rank:,}", instead))
-    if not rows and not scene_failures:
+    weak = weaknesses(measured)
+    if not rows and not scene_failures and not weak:
         return
     yield "## Known failures"
+    if weak:
+        yield "By the figures of this card:"
+        yield "\n".join(f"- {sentence}" for sentence in weak)
     if rows:
         yield "Captions whose photo came last, one of each category and data set, and what came first instead:"
-        yield _table(("speaks of", "data", "photo", "caption", "rank", "came first"), rows)
+        yield table(("speaks of", "data", "photo", "caption", "rank", "came first"), rows)
         yield facts.failures
     if scene_failures:
         yield "Drawn scenes where a wrong sentence came first, the first ones of each kind (true → what came first):"
@@ -299,14 +250,14 @@ def _women_and_men(facts: Facts, measured: Card) -> Iterable[str]:
         )
         sides: tuple[Side, ...] = (both.men, both.women)
         header = ("", f"men and boys ({both.men.n})", f"women and girls ({both.women.n})")
-        yield _table(header, [_scores(key, [side.scores for side in sides], words) for key, words in _SIDE.items()])
+        yield table(header, [_scores(key, [side.scores for side in sides], words) for key, words in SCORES.items()])
     if measured.symmetry:
         yield "Like figures in both columns mean that both are treated alike; “closer as written” is 0.5 by chance."
     for name, searches in measured.neutral.items():
-        rows = [(f"“{one.query}”", _score(one.share), f"{one.base:.3f}") for one in searches]
+        rows = [(f"“{one.query}”", score(one.share), f"{one.base:.3f}") for one in searches]
         first = searches[0].first
         yield f"{name}, photos whose captions speak of men and boys only or of women and girls only:"
-        yield _table(("search", f"share of men among the first {first}", "among all"), rows)
+        yield table(("search", f"share of men among the first {first}", "among all"), rows)
     yield "\n".join(f"- {bias}" for bias in facts.biases)
 
 
@@ -323,7 +274,7 @@ def _made(model: Model, measured: Card) -> Iterable[str]:
     rows: list[Row] = [
         (name, result.n_images, f"`{result.data[:16]}`", len(result.skipped)) for name, result in results.items()
     ]
-    yield _table(("data", "photos", "hash of photos and texts", "left out"), rows) if rows else ""
+    yield table(("data", "photos", "hash of photos and texts", "left out"), rows) if rows else ""
 
 
 def _photo(sample: Sample) -> str:
@@ -333,36 +284,13 @@ def _photo(sample: Sample) -> str:
 
 def _scores(metric: str, columns: Sequence[Mapping[str, Interval]], words: str = "") -> Row:
     digits = 1 if metric == "median_rank" else 3
-    cells = [_score(column[metric], digits) if metric in column else "" for column in columns]
+    cells = [score(column[metric], digits) if metric in column else "" for column in columns]
     return (words or metric.replace("_", " "), *cells)
 
 
-def _score(score: Interval, digits: int = 3) -> str:
-    return f"{score.value:.{digits}f} ({score.low:.{digits}f}–{score.high:.{digits}f})"
-
-
 def _counted(scored: tuple[int, Interval] | None) -> str:
-    return f"{_score(scored[1])} ({scored[0]:,})" if scored else "no caption"
+    return f"{score(scored[1])} ({scored[0]:,})" if scored else "no caption"
 
 
 def _share(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part:g}" for name, part in value.items())
-    return "" if value is None else str(value)
-
-
-def _table(header: Row, rows: Sequence[Row]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
