@@ -157,7 +157,7 @@ def test_search_json_and_sheet(folder: Path) -> None:
         (["search", "blu", "--album", "foto.album", "--model", "none"], BadModel, "none: neither"),
         (["index", "foto", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
         (["index", "none", "--album", "foto.album"], ClipItalianError, "no such folder"),
-        (["classify", "foto/blu 2.png", "--labels", "blu,,rosso", "--model", "fake"], BadLabels, "class 2 of the list: no name"),
+        (["classify", "foto/blu 2.png", "--labels", "blu,,rosso", "--model", "fake"], BadLabels, "list: no name"),
     ],
 )
 def test_errors_a_person_can_act_on(folder: Path, arguments: list[str], error: type[Exception], message: str) -> None:
