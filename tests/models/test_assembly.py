@@ -276,7 +276,7 @@ def test_an_altered_description_is_refused(copied, filled):
     path.write_text(json.dumps(description | {"format": "assembled 9"}), "utf-8")
     with pytest.raises(BadModel, match="update clip-italian"):
         load(copied)
-    for damaged in ({"format": "assembled 1"}, {"format": "assembled 1", "fingerprint": 3, "files": []}):
+    for damaged in ({"format": "assembled 2"}, {"format": "assembled 1", "fingerprint": 3, "files": []}):
         path.write_text(json.dumps(damaged), "utf-8")
         with pytest.raises(BadModel, match="describes no model"):
             load(copied)

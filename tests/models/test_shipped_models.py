@@ -205,7 +205,7 @@ def test_what_is_known_without_opening(carried, base_folder, small_folder, monke
     without_package(monkeypatch)
     assert "clip-italian[base]" in shipped.listed("clip-italian-base").missing
     assert not shipped.puts_together("clip-italian-base")
-    (carried / "clip-italian-base" / "model.json").write_text('{"format": "assembled 1"}')
+    (carried / "clip-italian-base" / "model.json").write_text('{"format": "assembled 2"}')
     assert shipped.listed("clip-italian-base").missing.startswith("damaged: ")
     for path in ("clip-italian-small/text.onnx", "clip-italian-small/model.json", "clip-italian-base/model.json"):
         (carried / path).unlink()

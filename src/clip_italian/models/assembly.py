@@ -42,7 +42,7 @@ from .onnx_encoder import (
 )
 from .pieces import PieceTokenizer
 
-FORMAT = "assembled 1"  # the last number counts the ways of putting weights together
+FORMAT = "assembled 2"  # the last number counts the ways of putting weights together
 LEARNED, STAMP = "model.safetensors", "stamp.json"
 NETWORKS = (IMAGE, TEXT)
 PACKAGE_TOWER = "text_tower."  # whose tensors come from the package where they are not among the learned ones
