@@ -16,7 +16,7 @@ from PIL import Image
 from clip_italian import Encoder, load
 from clip_italian.encoder import default_name
 from clip_italian.errors import BadModel, MissingExtra
-from clip_italian.models import cache, shipped
+from clip_italian.models import assembly, cache, shipped
 from clip_italian.models.towers import e5_file
 
 
@@ -205,7 +205,7 @@ def test_what_is_known_without_opening(carried, base_folder, small_folder, monke
     without_package(monkeypatch)
     assert "clip-italian[base]" in shipped.listed("clip-italian-base").missing
     assert not shipped.puts_together("clip-italian-base")
-    (carried / "clip-italian-base" / "model.json").write_text('{"format": "assembled 2"}')
+    (carried / "clip-italian-base" / "model.json").write_text(json.dumps({"format": assembly.FORMAT}))
     assert shipped.listed("clip-italian-base").missing.startswith("damaged: ")
     for path in ("clip-italian-small/text.onnx", "clip-italian-small/model.json", "clip-italian-base/model.json"):
         (carried / path).unlink()
