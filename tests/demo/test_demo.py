@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from clip_italian import load
 from clip_italian.cli import demo as command
 from clip_italian.demo import drawn, photos
-from clip_italian.errors import BadRecipe
+from clip_italian.errors import BadRecipe, ClipItalianError
 from clip_italian.evaluation import scenes
 from clip_italian.search.album import Album
 
@@ -125,6 +125,13 @@ def test_albums_of_several_folders_and_models_live_side_by_side(colours, tmp_pat
             assert added == [1, 0], "the same folder and model have the same album"
             made |= {album, sheet}
     assert len(made) == 12
+
+
+def test_a_folder_without_pictures_is_refused(colours, tmp_path):
+    (tmp_path / "vuota").mkdir()
+    (tmp_path / "vuota" / "rotta.jpg").write_bytes(b"not a picture")
+    with pytest.raises(ClipItalianError, match=r"vuota: there is no picture to search.*\n  rotta\.jpg: not a picture"):
+        photos.find(load("fake"), "fake", tmp_path / "vuota", tmp_path / "out", progress=lambda progress: None)
 
 
 def test_without_photos_scenes_are_drawn_and_searched_with_the_default_model(colours, app, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_what_the_model_cannot_read_is_refused(album: Album, folder: Path) -> No
     encoder = ColourEncoder()
     encoder.tokenizer = Spells()
     assert search(album, encoder, "rosso")
-    with pytest.raises(BadQuery, match='the model fake cannot read "кот"; ask in Italian'):
+    with pytest.raises(BadQuery, match='the model fake cannot read "кот"; ask in a few Italian words'):
         search(album, encoder, "кот")
     with pytest.raises(BadQuery, match="1,001 characters"):
         search(album, encoder, "r" * 1001)

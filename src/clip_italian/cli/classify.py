@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         encoder = open_model(model, device)
         guesses = compare(encoder, image, names, template or (TEMPLATES if len(names) <= MANY else BARE))
         if as_json:
-            found = [guess._asdict() for guess in guesses]
+            found = [guess._asdict() for guess in guesses[:k]]
             typer.echo(json_text({"image": str(image), "model": encoder.fingerprint, "labels": found}))
             return
         width = max(len(guess.label) for guess in guesses[:k])

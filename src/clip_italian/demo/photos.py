@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder import Encoder
+from ..errors import ClipItalianError
 from ..files import sha256_parts
+from ..images import printable
 from ..search.album import Album
 from ..search.indexing import IndexSummary, Progress, index
 from ..search.query import search
@@ -63,13 +65,19 @@ def find(
 ) -> Found:
     """Bring an album in `out` up to date with the folder and write a contact sheet of the queries.
 
-    Each folder and model has an album and a sheet of its own there. Raises BadAlbum, BadModel, OSError.
+    Each folder and model has an album and a sheet of its own there. Raises ClipItalianError when nothing is there to
+    search, BadAlbum, BadModel, OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     name = _name(photos.resolve(), encoder.fingerprint)
     album_path, sheet = out / f"{name}.db", out / f"{name}.png"
     begun = time.perf_counter()
     summary = index(photos, album_path, encoder, model=model, progress=progress)
+    if summary.added + summary.changed + summary.renamed + summary.unchanged == 0:
+        reasons = "".join(f"\n  {printable(skip.path)}: {skip.reason}" for skip in summary.skipped[:5])
+        raise ClipItalianError(
+            f"{printable(photos)}: there is no picture to search, there or in its folders; name another folder{reasons}"
+        )
     indexed = time.perf_counter()
     rows, taken = [], []
     with Album.open(album_path) as album:

@@ -43,7 +43,7 @@ def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]
         raise BadQuery(f"{k} results were asked for; ask for at least 1")
     album.check(encoder)
     if fault := unread(encoder, query):
-        raise BadQuery(f"the model {encoder.name} {fault}; ask in Italian, in a few words")
+        raise BadQuery(f"the model {encoder.name} {fault}; ask in a few Italian words")
     gallery = album.gallery()
     vector = encoder.encode_texts([query])[0]
     order, scores = top(gallery.vectors, vector, k)
