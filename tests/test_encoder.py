@@ -56,7 +56,7 @@ def test_openers_are_tried_in_order(monkeypatch):
 
 def test_a_name_nobody_knows_is_refused(monkeypatch):
     openers(monkeypatch, first=lambda name, device: None)
-    with pytest.raises(BadModel, match="runs/none: neither a model directory nor a hub id"):
+    with pytest.raises(BadModel, match="runs/none: no such model: neither one that comes"):
         load("runs/none")
 
 
@@ -68,6 +68,21 @@ def test_a_missing_library_names_the_extra(monkeypatch, library):
     openers(monkeypatch, first=needs)
     with pytest.raises(MissingExtra, match=r"runs/mine: .*pip install 'clip-italian\[train\]'"):
         load("runs/mine")
+
+
+def test_a_name_without_a_library_is_a_wrong_name_and_not_a_reason_to_install_it(monkeypatch, tmp_path):
+    def needs(name, device):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    openers(monkeypatch, first=needs)
+    with pytest.raises(BadModel, match="pippo: no such model"):
+        load("pippo")
+    with pytest.raises(
+        MissingExtra, match="runs/pippo: there is no such directory, and a model of the hub needs torch"
+    ):
+        load("runs/pippo")
+    with pytest.raises(MissingExtra, match="opening a model that is not exported needs torch"):
+        load(tmp_path)
 
 
 def test_an_opener_that_cannot_be_imported_names_the_extra_too(monkeypatch, tmp_path):

@@ -97,7 +97,10 @@ def load(name_or_path: str | Path | None = None, *, device: str = "cpu") -> Enco
         encoder = _open(opener, name, device)
         if encoder is not None:
             return encoder
-    raise BadModel(f"{name_or_path}: neither a model directory nor a hub id of the form owner/name")
+    raise BadModel(
+        f"{name_or_path}: no such model: neither one that comes with the package (`clip-italian models` lists "
+        "them), nor a model directory, nor a hub id of the form owner/name"
+    )
 
 
 def default_name() -> str:
@@ -117,9 +120,12 @@ def _open(opener: str, name: str, device: str) -> Encoder | None:
         library = (error.name or "").partition(".")[0]
         if library not in _TRAIN_LIBRARIES:
             raise
-        raise MissingExtra(
-            f"{name}: opening a model that is not exported needs {library}, which is not installed; run: "
-            "pip install 'clip-italian[train]'"
-        ) from error
+        if not Path(name).exists():
+            if "/" not in name:
+                return None
+            name = f"{name}: there is no such directory, and a model of the hub needs {library}"
+        else:
+            name = f"{name}: opening a model that is not exported needs {library}"
+        raise MissingExtra(f"{name}, which is not installed; run: pip install 'clip-italian[train]'") from error
     assert encoder is None or isinstance(encoder, Encoder)
     return encoder

@@ -133,7 +133,9 @@ def find_images(
     ClipItalianError for those when it is not given, and when `folder` itself is no folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
+        raise ClipItalianError(f"{printable(folder)}: is a file; name the folder that it lies in")
+    if not folder.exists():
         raise ClipItalianError(f"{printable(folder)}: no such folder; check the name, and that the drive is connected")
     excluded = {path.absolute() for path in exclude}
     for where, folders, names in os.walk(folder, onerror=unreadable or _refuse_folder):

@@ -59,7 +59,7 @@ def index_it() -> Result:
 def test_index_reports(folder: Path) -> None:
     (folder / "rotta.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
     out = index_it().stdout
-    assert "foto.album: 9 photos in this run (9 added, 0 changed, 0 renamed, 0 unchanged, 0 removed)" in out
+    assert "foto.album: 9 photos (9 added)\n" in out
     assert "1 skipped:\n  rotta.jpg: damaged or cut short" in out
     again = run("index", "foto", "--album", "foto.album")
     assert again.exit_code == 0
@@ -75,7 +75,7 @@ def test_a_new_album_takes_the_default_model(folder: Path, monkeypatch: pytest.M
     assert json.loads(run("search", "blu", "--album", "foto.album", "--json").stdout)["model"] == f"{'fake':0<64}"
     assert run("search", "blu", "--album", "foto.album").stderr == "model: fake\n"
     shown = run("classify", "foto/blu 2.png", "--labels", "blu,rosso")
-    assert shown.stderr == "model: fake\n" and shown.stdout.startswith("blu")
+    assert shown.stderr.startswith("model: fake\n") and shown.stdout.startswith("blu")
 
 
 def test_without_a_default_model_nothing_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,59 @@ def test_photos_that_are_gone_are_marked(folder: Path) -> None:
     result = run("search", "blu", "--album", "foto.album")
     marked = [line for line in result.stdout.splitlines() if line.endswith("(gone)")]
     assert len(marked) == 1 and "blu 2.png" in marked[0]
-    assert "1 of them are no longer there; run index again" in result.stderr
+    assert "1 no longer there; run index again" in result.stderr
     hits = json.loads(run("search", "blu", "--album", "foto.album", "--json").stdout)["hits"]
     assert [Path(hit["path"]).name for hit in hits if hit["gone"]] == ["blu 2.png"]
+
+
+def test_a_query_needs_no_quotes(folder: Path) -> None:
+    index_it()
+    loose = run("search", "un", "muro", "blu", "--album", "foto.album", "--json")
+    assert json.loads(loose.stdout) == json.loads(
+        run("search", "un muro blu", "--album", "foto.album", "--json").stdout
+    )
+
+
+def test_an_unfinished_album_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, calls = fake_encoder(), []
+    encode = fake.ColourEncoder.encode_images
+
+    def stopped_at_the_second(self: object, images: object) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return np.asarray(encode(self, images))
+
+    monkeypatch.setattr(fake.ColourEncoder, "encode_images", stopped_at_the_second)
+    result = run("index", "foto", "--album", "foto.album", "--model", "fake", "--batch", "4")
+    assert result.exit_code == 130 and "4 photos (4 added)" in result.stdout
+    searched = run("search", "blu", "--album", "foto.album")
+    assert len(searched.stdout.splitlines()) == 4
+    assert "the album is unfinished: 5 files were still to be read; run index again" in searched.stderr
+    index_it()
+    assert run("search", "blu", "--album", "foto.album").stderr == "model: fake\n"
+
+
+def test_over_half_of_an_album_is_not_forgotten_unasked(folder: Path) -> None:
+    for i in range(30):
+        Image.new("RGB", (20, 20), (8 * i, 0, 255 - 8 * i)).save(folder / f"altra {i}.png")
+    index_it()
+    for path in folder.glob("altra*.png"):
+        path.unlink()
+    kept = index_it().stdout
+    assert "30 photos not found, over half of the album, and kept: connect the drive they are on, or run again" in kept
+    assert run("search", "blu", "--album", "foto.album", "-k", "99").stdout.count("(gone)") == 30
+    forgotten = run("index", "foto", "--album", "foto.album", "--forget")
+    assert "foto.album: 9 photos (9 unchanged, 30 removed)" in forgotten.stdout
+    assert "(gone)" not in run("search", "blu", "--album", "foto.album", "-k", "99").stdout
+
+
+def test_words_for_which_nothing_stands_out(folder: Path) -> None:
+    for i in range(30):
+        Image.new("RGB", (20, 20), (0, 0, 200 + i)).save(folder / f"altra {i}.png")
+    index_it()
+    assert "no photo stands out" not in run("search", "rosso", "--album", "foto.album").stderr
+    assert "no photo stands out" in run("search", "blu", "--album", "foto.album").stderr, "nearly all photos are blue"
 
 
 def test_a_sheet_that_is_no_png_is_refused_before_the_search(folder: Path) -> None:
@@ -136,7 +186,8 @@ def test_search_json_and_sheet(folder: Path) -> None:
     index_it()
     result = run("search", "blu", "--album", "foto.album", "--json", "--sheet", "found.png")
     found = json.loads(result.stdout)
-    assert found["query"] == "blu"
+    assert found["query"] == "blu" and found["unread"] == 0 and found["stands_out"] is True
+    assert result.stderr.endswith("drawn: found.png\n")
     assert found["model"] == f"{'fake':0<64}"
     assert [hit["rank"] for hit in found["hits"]] == list(range(1, 10))
     assert all(Path(hit["path"]).is_file() for hit in found["hits"])
@@ -154,10 +205,17 @@ def test_search_json_and_sheet(folder: Path) -> None:
         (["search", " ", "--album", "foto.album"], BadQuery, "the query is empty"),
         (["search", "blu " * 2500, "--album", "foto.album"], BadQuery, "10,000 characters, and at most 1,000"),
         (["search", "blu", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
-        (["search", "blu", "--album", "foto.album", "--model", "none"], BadModel, "none: neither"),
+        (["search", "blu", "--album", "foto.album", "--model", "none"], BadModel, "none: no such model: neither"),
         (["index", "foto", "--album", "foto.album", "--model", "fake2"], BadAlbum, "not with fake2"),
         (["index", "none", "--album", "foto.album"], ClipItalianError, "no such folder"),
-        (["classify", "foto/blu 2.png", "--labels", "blu,,rosso", "--model", "fake"], BadLabels, "list: no name"),
+        (["index", "foto/blu 2.png", "--album", "foto.album"], ClipItalianError, "is a file; name the folder"),
+        (["classify", "foto/blu 2.png", "--labels", " ,,", "--model", "fake"], BadLabels, "no class names"),
+        (["classify", "foto/blu 2.png", "--labels", "", "--model", "fake"], BadLabels, '"": neither a file'),
+        (
+            ["classify", "foto/blu 2.png", "--labels", "blu,verde, blu", "--model", "fake"],
+            BadLabels,
+            "name 3 of the list: 'blu' is already at name 1 of the list",
+        ),
     ],
 )
 def test_errors_a_person_can_act_on(folder: Path, arguments: list[str], error: type[Exception], message: str) -> None:
@@ -177,13 +235,15 @@ def test_classify(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].startswith("blu") and "█" in lines[0]
-    found = json.loads(run("classify", "foto/blu 2.png", "--labels", "rosso,blu", "--model", "fake", "--json").stdout)
+    assert "shares among these 3 names; perhaps none of them fits" in result.stderr
+    labels = "rosso,, blu ,"
+    found = json.loads(run("classify", "foto/blu 2.png", "--labels", labels, "--model", "fake", "--json").stdout)
     assert [row["label"] for row in found["labels"]] == ["blu", "rosso"]
     assert sum(row["probability"] for row in found["labels"]) == pytest.approx(1)
 
 
 def test_classify_takes_sets_and_files_of_names(folder: Path) -> None:
-    result = run("classify", "foto/blu 2.png", "--labels", "cifar10", "--model", "fake", "-k", "3")
+    result = run("classify", "foto/blu 2.png", "--labels", "CIFAR10", "--model", "fake", "-k", "3")
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 3
     assert "and 7 names less likely (-k 10 shows all)" in result.stderr
     Path("nomi.txt").write_text("rosso\nblu\n")

@@ -95,7 +95,7 @@ def test_own_photos_are_indexed_and_searched(app, small, tmp_path):
     (photos / "rotta.jpg").write_bytes(b"not a picture")
     result = run(app, "--photos", photos, "--model", tmp_path / "a" / "model", "--out", tmp_path / "b")
     assert result.exit_code == 0, result.output
-    assert "3 photos added, 0 unchanged, 1 skipped" in result.output
+    assert "3 photos (3 added)\n1 skipped:\n  rotta.jpg: not a picture" in result.output
     [sheet] = (tmp_path / "b").glob("foto-*.png")
     [album] = (tmp_path / "b").glob("foto-*.db")
     assert sheet.stem == album.stem and re.fullmatch(r"foto-[0-9a-f]{8}", sheet.stem)
@@ -138,7 +138,7 @@ def test_without_photos_scenes_are_drawn_and_searched_with_the_default_model(col
     monkeypatch.setattr("clip_italian.encoder.DEFAULT", "fake_encoder:default_fake")
     result = run(app, "--out", tmp_path, "--scenes", 16)
     assert result.exit_code == 0, result.output
-    assert "16 photos added" in result.output and "model: fake" in result.stderr
+    assert "16 photos (16 added)" in result.output and "model: fake" in result.stderr
     found, known = re.search(r"(\d+) of (\d+) queries find a right picture first", result.output).groups()
     assert 0 <= int(found) <= int(known) and int(known) >= 9
     [sheet], [album] = tmp_path.glob("scenes-16-*.png"), tmp_path.glob("scenes-16-*.db")
@@ -146,7 +146,7 @@ def test_without_photos_scenes_are_drawn_and_searched_with_the_default_model(col
     with Album.open(album) as opened:
         assert opened.model == "fake"
     again = run(app, "--out", tmp_path, "--scenes", 16)
-    assert "0 photos added, 16 unchanged" in again.output
+    assert "16 photos (16 unchanged)" in again.output
 
 
 def test_without_training_nothing_of_torch_is_loaded(tmp_path):
@@ -159,7 +159,7 @@ def test_without_training_nothing_of_torch_is_loaded(tmp_path):
         "cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "12 photos added" in done.stdout, done.stderr
+    assert done.returncode == 0 and "12 photos (12 added)" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [

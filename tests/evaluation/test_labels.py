@@ -1,5 +1,6 @@
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_names_come_from_a_list_a_file_or_a_column(tmp_path):
         (b"id\tnome\n0\tgatto\n", None, "a table; say which column.*id, nome"),
         (b"id\tnome\n0\tgatto\n", "name", "no column 'name'; it has id, nome"),
         (b"id\tnome\n0\tgatto\n1\n", "nome", "line 3: no name"),
-        (b"id\tnome\n", "nome", "a header alone"),
+        (b"id\tnome\n", "nome", "no class names; give at least one, in a file below its header"),
     ],
 )
 def test_bad_files_are_refused_with_their_line(tmp_path, content, column, complaint):
@@ -40,13 +41,13 @@ def test_bad_files_are_refused_with_their_line(tmp_path, content, column, compla
 
 
 def test_bad_lists_are_refused():
-    with pytest.raises(BadLabels, match="class 2 of the list: no name"):
-        read_labels("gatto,,cane")
-    with pytest.raises(BadLabels, match="'gatto' is already at class 1"):
-        read_labels("gatto,gatto")
+    with pytest.raises(BadLabels, match="no class names"):
+        read_labels(" ,, ")
+    with pytest.raises(BadLabels, match="name 2 of the list: 'gatto' is already at name 1"):
+        read_labels("gatto,,gatto")
     with pytest.raises(BadLabels, match=r"neither a file, nor a list.* nor one of the sets of names: imagenet, "):
         read_labels("missing.txt")
-    with pytest.raises(BadLabels, match=r"^struzzo: .*a list \(at least two names with a comma between\)"):
+    with pytest.raises(BadLabels, match=r'^"struzzo": .*a list \(at least two names with a comma between\)'):
         read_labels("struzzo")
 
 
@@ -142,3 +143,11 @@ def test_the_papers_own_lists(shared):
     assert len(wnids) == 1000 and wnids[0] == "n01440764"
     with pytest.raises(BadLabels, match="is already at"):  # the paper's names have 19 strings for 39 classes
         read_labels(folder / "imagenet_labels_merged.tsv", column="clip_italian_short")
+
+
+def test_sets_are_named_in_any_capitals_unless_a_file_is(tmp_path, monkeypatch):
+    assert read_labels("COCO") == read_labels("coco") and label_ids("Imagenet") == label_ids("imagenet")
+    monkeypatch.chdir(tmp_path)
+    Path("COCO").write_text("un gatto\n")
+    assert read_labels("COCO") == ("un gatto",) and label_ids("COCO") == ()
+    assert read_labels("gatto, ,cane,") == ("gatto", "cane")

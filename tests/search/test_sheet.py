@@ -28,6 +28,15 @@ def test_pictures_stand_in_order_with_green_frames_where_right(tmp_path: Path) -
         assert (page.getpixel((x + 2, y + 110)) == GREEN) == (i in (0, 3))
 
 
+def test_names_are_cut_in_the_middle(tmp_path: Path) -> None:
+    drawn = []
+    for end in ("pastore", "levriero"):
+        rows = [Row("un cane", [Image.new("RGB", (30, 30))], [f"1  {'molto_' * 20}{end}.jpg"])]
+        contact_sheet(rows, tmp_path / f"{end}.png")
+        drawn.append(Image.open(tmp_path / f"{end}.png").tobytes())
+    assert drawn[0] != drawn[1]
+
+
 def test_missing_pictures_and_no_rows(tmp_path: Path) -> None:
     contact_sheet([Row("un gatto", [tmp_path / "none.jpg", b"broken"], ["a", "b"])], tmp_path / "sheet.png")
     contact_sheet([], tmp_path / "empty.png")

@@ -5,35 +5,40 @@ Public name: main. Exit codes: 0 done, 1 the work failed, 2 wrong arguments, 130
 
 import importlib
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from .. import __version__
 from ..errors import ClipItalianError
 
-COMMANDS = (
-    "train",
-    "distil",
-    "evaluate",
-    "index",
-    "search",
-    "classify",
-    "models",
-    "export",
-    "ship",
-    "card",
-    "scenes",
-    "demo",
-    "tokens",
-)
+# As --help lists them: for those who search photos, for those who train, for those who make what the package carries.
+COMMANDS = ("index", "search", "classify", "models", "demo", "train", "evaluate", "scenes", "export", "distil", "card",
+            "ship", "tokens")  # fmt: skip
 
 app = typer.Typer(
     name="clip-italian",
-    help="Italian image-text models: train, evaluate, and search your own photos in Italian.",
+    help="Search your own photos in Italian; train, measure and compare Italian image-text models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clip-italian {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _register() -> None:

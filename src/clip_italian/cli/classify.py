@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..data.class_names import LABEL_SETS
 from .evaluate import Device
 from .opening import Model, open_model
 from .search import json_text
@@ -20,7 +21,10 @@ def register(app: typer.Typer) -> None:
         image: Annotated[Path, typer.Argument(help="The picture.")],
         labels: Annotated[
             str,
-            typer.Option(help="Italian names with commas between them, a set of names (coco, imagenet, …), or a file."),
+            typer.Option(
+                help="Italian names with commas between them, a file of names, or a set of ours: "
+                f"{', '.join(LABEL_SETS)}."
+            ),
         ],
         model: Model = None,
         template: Annotated[
@@ -34,7 +38,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         device: Device = "cpu",
     ) -> None:
-        """Say which of some Italian names fits a picture best.
+        """Say which of some Italian names fits a picture.
+
+        The shares are among these names: one of them is the largest even where none fits.
 
         Example: clip-italian classify IMG_3.jpg --labels "gatto,cane,cavallo"
         """
@@ -44,6 +50,8 @@ def register(app: typer.Typer) -> None:
 
         names = read_labels(labels)
         encoder = open_model(model, device)
+        if len(names) > MANY:
+            typer.echo(f"comparing with {len(names):,} names, some seconds …", err=True)
         guesses = compare(encoder, image, names, template or (TEMPLATES if len(names) <= MANY else BARE))
         if as_json:
             found = [guess._asdict() for guess in guesses[:k]]
@@ -55,3 +63,4 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{guess.label:<{width}}  {guess.probability:6.1%}  {bar}")
         if len(guesses) > k:
             typer.echo(f"and {len(guesses) - k:,} names less likely (-k {len(guesses)} shows all)", err=True)
+        typer.echo(f"shares among these {len(guesses):,} names; perhaps none of them fits", err=True)

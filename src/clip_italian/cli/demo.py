@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from .index import report
 from .opening import Model, open_model
 
 if TYPE_CHECKING:
@@ -19,12 +22,11 @@ SCENES, LEAST, SHOWN = 9_000, 64, 48  # to learn from, to learn from at least, t
 SIDE = 384  # pixels of a drawn scene that is searched
 NEXT = """
 Your own photos:       make demo PHOTOS=folder
-                       clip-italian index FOLDER --album photos.db
-                       clip-italian search "un cane sulla spiaggia" --album photos.db
+                       {program} index FOLDER --album foto.db
+                       {program} search "un cane sulla spiaggia" --album foto.db
+The larger model:      make demo EXTRAS=base
 Train on scenes:       make demo-train
-Your own captions:     clip-italian train --recipe recipes/photos-it-laptop.toml --train mine.jsonl --out runs/mine
-                       (a line: {"image_path": "foto/1.jpg", "captions": ["Un cane corre sulla spiaggia"]})
-Which models:          clip-italian models
+Which models:          {program} models
 """
 
 
@@ -52,9 +54,10 @@ def demo(
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="with --train: change a recipe's setting")] = None,
 ) -> None:
-    """Show what CLIP-Italian does: index drawn scenes, or photos of yours, and search them in Italian, in seconds.
+    """Index drawn scenes, or your photos, and search.
 
-    With --train: draw scenes, learn from their captions, measure, search; needs the extra train.
+    In seconds, with the package's own model. With --train: draw scenes, learn from their captions, measure, search;
+    needs the extra train.
 
     Example: clip-italian demo --photos ~/Foto
     """
@@ -73,7 +76,16 @@ def demo(
         _train(out, scenes or SCENES, set_ or [], reporter)
     else:
         _search(photos, model, out, scenes or SHOWN, reporter)
-    reporter.note(NEXT)
+    reporter.note(NEXT.format(program=_program()))
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where a shell finds it, else its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which(called.name)
+    if found is not None and Path(found).resolve() == called.resolve():
+        return called.name
+    return shlex.quote(os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called))
 
 
 def _train(out: Path, scenes: int, overrides: list[str], reporter: "ConsoleReporter") -> None:
@@ -130,12 +142,11 @@ def _search(photos: Path | None, model: str | None, out: Path, scenes: int, repo
             encoder, model or encoder.name, photos, out, queries=queries,
             progress=lambda p: reporter.work("indexing", p.done, max(p.total, 1)),
         )  # fmt: skip
-    done, (first, known) = found.summary, found.first
-    reporter.note(
-        f"{done.added} photos added, {done.unchanged} unchanged, {len(done.skipped)} skipped, in {found.indexing:.1f} "
-        f"s; {len(queries)} queries, {1000 * found.query:.0f} ms each"
-    )
+    for line in report(found.summary, found.album):
+        reporter.note(line)
+    reporter.note(f"indexed in {found.indexing:.1f} s; {len(queries)} queries, {1000 * found.query:.0f} ms each")
+    first, known = found.first
     if known:
         reporter.note(f"{first} of {known} queries find a right picture first")
     reporter.note(f"what they find: {printable(found.sheet)}")
-    reporter.note(f'ask yourself: clip-italian search "due gatti" --album {shlex.quote(printable(found.album))}')
+    reporter.note(f'ask yourself: {_program()} search "due gatti" --album {shlex.quote(printable(found.album))}')

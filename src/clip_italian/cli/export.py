@@ -31,10 +31,10 @@ def register(app: typer.Typer) -> None:
         pictures: gating.Pictures = None,
         limit: gating.Limit = 1.0,
     ) -> None:
-        """Write a model as ONNX networks, tokenizer and card; refuse it when it became worse by more than the limit.
+        """Write a model as ONNX, to run without torch.
 
-        The gate searches --data and classifies --images with the model as it was and as it would be; without them,
-        drawn scenes.
+        Networks, tokenizer and card; refused when it became worse by more than the limit. The gate searches --data and
+        classifies --images with the model as it was and as it would be; without them, drawn scenes.
 
         Example: clip-italian export runs/mine --out exported/mine --weights int8 --data dev.jsonl --images dev.tar.gz
         --labels tiny-imagenet

@@ -30,14 +30,19 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(help="Model directory or hub id, else the package's own model; an album remembers it."),
         ] = None,
-        retry: Annotated[bool, typer.Option(help="Try again files that were skipped before.")] = False,
+        retry: Annotated[bool, typer.Option("--retry", help="Try again files that were skipped before.")] = False,
+        forget: Annotated[
+            bool, typer.Option("--forget", help="Forget photos that are not found even where they are over half.")
+        ] = False,
         batch: Annotated[int, typer.Option(min=1, help="Photos encoded and saved at a time.")] = 32,
         workers: Annotated[int | None, typer.Option(min=1, help="Threads that open photos.")] = None,
         device: Device = "cpu",
     ) -> None:
-        """Make a folder of photos searchable; run it again after the folder has changed.
+        """Make a folder of photos searchable.
 
-        Example: clip-italian index ~/Foto --album foto.album
+        Run it again after the folder has changed: only what is new or changed is read.
+
+        Example: clip-italian index ~/Foto --album foto.db
         """
         from ..images import PICTURE_SUFFIXES, printable
         from ..search.indexing import IndexSummary, Stopped
@@ -50,11 +55,12 @@ def register(app: typer.Typer) -> None:
             with _bar() as bar:
                 show = _shower(bar)
                 summary = bring_up_to_date(
-                    folder, album, encoder, model=remembered, batch=batch, workers=workers, retry=retry, progress=show
-                )
+                    folder, album, encoder, model=remembered, batch=batch, workers=workers, retry=retry, forget=forget,
+                    progress=show,
+                )  # fmt: skip
         except Stopped as stop:
             summary, stopped = stop.summary, True
-        for line in _report(summary, album):
+        for line in report(summary, album):
             typer.echo(line)
         if summary == IndexSummary():
             kinds = ", ".join(sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES))
@@ -99,13 +105,19 @@ def _bar() -> rich.progress.Progress:
     return rich.progress.Progress(*columns, left, console=Console(stderr=True), transient=True)
 
 
-def _report(summary: "IndexSummary", album: Path) -> Iterator[str]:
+def report(summary: "IndexSummary", album: Path) -> Iterator[str]:
+    """Yield what is said of a run, line by line: counts, skipped files with their faults, photos that are missing."""
     from ..images import printable
 
     in_album = summary.added + summary.changed + summary.renamed + summary.unchanged
     kinds = ("added", "changed", "renamed", "unchanged", "removed")
-    counts = ", ".join(f"{getattr(summary, kind):,} {kind}" for kind in kinds)
-    yield f"{printable(album)}: {in_album:,} photos in this run ({counts})"
+    counts = ", ".join(f"{getattr(summary, kind):,} {kind}" for kind in kinds if getattr(summary, kind))
+    yield f"{printable(album)}: {_photos(in_album)}" + (f" ({counts})" if counts else "")
+    if summary.missing:
+        yield (
+            f"{_photos(summary.missing)} not found, over half of the album, and kept: connect the drive they are on, "
+            "or run again with --forget"
+        )
     if summary.skipped:
         yield f"{len(summary.skipped):,} skipped:"
         yield from (f"  {printable(skip.path)}: {skip.reason}" for skip in summary.skipped[:_SHOWN])
@@ -113,3 +125,7 @@ def _report(summary: "IndexSummary", album: Path) -> Iterator[str]:
             yield f"  … and {len(summary.skipped) - _SHOWN:,} more"
     if summary.skipped_before:
         yield f"{summary.skipped_before:,} skipped before and not changed since (try them again with --retry)"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count:,} photos"

@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-        """List the models that come with the package, carried or not: size, dimensions, origin, what is missing.
+        """List the models that come with the package.
+
+        Of each: its size and dimensions, where it lies, and what it still needs.
 
         Example: clip-italian models
         """

@@ -38,7 +38,9 @@ def scenes(
         Path | None, typer.Option(dir_okay=False, help=f"Also put the first {SHOWN} on a contact sheet (.png).")
     ] = None,
 ) -> None:
-    """Draw scenes with exact Italian captions, and say where every object is.
+    """Draw scenes with exact Italian captions.
+
+    Their JSON lines also say where every object is.
 
     Example: clip-italian scenes --out scenes -n 10000 --sheet scenes.png
     """

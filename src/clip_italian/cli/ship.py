@@ -25,9 +25,10 @@ def register(app: typer.Typer) -> None:
         pictures: gating.Pictures = None,
         limit: gating.Limit = 1.0,
     ) -> None:
-        """Write what is ours of a model: learned numbers, networks without weights, description. No package's weights.
+        """Make the folder that the package carries.
 
-        Put together as on a user's machine, it is scored beside the model in torch, and refused when it became worse by
+        What is ours of a model: learned numbers, networks without weights, description; no package's weights. Put
+        together as on a user's machine, it is scored beside the model in torch, and refused when it became worse by
         more than the limit: on --data and --images, or without them on drawn scenes.
 
         Example: clip-italian ship runs/base --out src/clip_italian/shipped/clip-italian-base --data dev.jsonl

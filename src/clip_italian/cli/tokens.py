@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
         text: Annotated[list[str], typer.Argument(help="FILE or FILE:MINIMUM; .gz, .jsonl and .tsv are read")],
         out: Annotated[Path, typer.Option(help="where the list goes, gzipped")],
     ) -> None:
-        """Trim multilingual-e5-small's vocabulary to the pieces that some FILE uses at least MINIMUM (1) times.
+        """Trim the vocabulary of a pretrained text tower.
+
+        Of multilingual-e5-small's pieces, keep those that some FILE uses at least MINIMUM (1) times.
 
         Example: clip-italian tokens captions.jsonl:1 europarl.tsv.gz:5 words.txt.gz:10 --out pieces.txt.gz
         """

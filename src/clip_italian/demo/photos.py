@@ -97,7 +97,9 @@ def row(album: Album, encoder: Encoder, asked: Asked) -> Row:
     """Search for a query and lay out what was found."""
     hits = search(album, encoder, asked.query, 6)
     correct = None if asked.right is None else [hit.path.stem in asked.right for hit in hits]
-    return Row(asked.query, [hit.path for hit in hits], [f"{hit.score:.2f}" for hit in hits], correct)
+    return Row(
+        asked.query, [hit.path for hit in hits], [f"{hit.rank}  {printable(hit.path.name)}" for hit in hits], correct
+    )
 
 
 def _name(photos: Path, fingerprint: str) -> str:

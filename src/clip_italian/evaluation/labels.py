@@ -21,26 +21,29 @@ _CLASS_COLUMNS = ("wnid", "class", "label")
 def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, ...]:
     """Read class names, in the order of the class indexes: a set of ours, a file, or a list such as "gatto,cane".
 
-    The names of a set (one of data.class_names.LABEL_SETS; "./coco" is a file) have their article. A file has one name
-    per line; with tabs in it, it has a header, and `column` says which one holds the names. Raises BadLabels, with the
-    line, on an empty or repeated name, and when there is no such set, file, column, or nothing in it.
+    The names of a set (one of data.class_names.LABEL_SETS, in any capitals; "./coco" is a file) have their article. A
+    file has one name per line; with tabs in it, it has a header, and `column` says which one holds the names. In a
+    list, nothing between two commas is passed over. Raises BadLabels, with the line, on an empty or repeated name, and
+    when there is no such set, file, column, or nothing in it.
 
     >>> read_labels("cifar10")[:3]
     ('un aereo', "un'automobile", 'un uccello')
     """
-    if str(source) in LABEL_SETS:
+    known = _set_named(source)
+    if known:
         if column:
             raise BadLabels(f"{source}: this set of names has no columns; leave the column out, or name a file")
-        return tuple(one.form.with_article() for one in label_set(str(source)))
+        return tuple(one.form.with_article() for one in label_set(known))
     if _is_file(source):
         lines = _lines(Path(source))
         names = _column(source, lines, column) if column or "\t" in lines[0] else list(enumerate(lines, start=1))
         places = [(f"{source}, line {line}", name.strip()) for line, name in names]
     elif "," in str(source):
-        places = [(f"class {index} of the list", name.strip()) for index, name in enumerate(str(source).split(","), 1)]
+        listed = [name.strip() for name in str(source).split(",") if name.strip()]
+        places = [(f"name {number} of the list", name) for number, name in enumerate(listed, start=1)]
     else:
         raise BadLabels(
-            f"{source}: neither a file, nor a list (at least two names with a comma between), nor one of the sets of "
+            f'"{source}": neither a file, nor a list (at least two names with a comma between), nor one of the sets of '
             f"names: {', '.join(LABEL_SETS)}"
         )
     _refuse_empty_or_repeated(places)
@@ -53,12 +56,13 @@ def label_ids(source: str | Path) -> tuple[str, ...]:
     >>> label_ids("tiny-imagenet")[0], label_ids("gatto,cane")
     ('n01443537', ())
     """
-    return tuple(one.wnid for one in label_set(str(source))) if str(source) in LABEL_SETS else ()
+    known = _set_named(source)
+    return tuple(one.wnid for one in label_set(known)) if known else ()
 
 
 def default_templates(source: str | Path) -> tuple[str, ...]:
     """Return the sentences that go with names from `source`: italian.TEMPLATES where all have their article."""
-    return TEMPLATES if str(source) in LABEL_SETS else BARE
+    return TEMPLATES if _set_named(source) else BARE
 
 
 def read_templates(sources: Sequence[str]) -> tuple[str, ...]:
@@ -145,6 +149,12 @@ def _classes_in(table: Path, numbers: dict[str, int], keys: set[str]) -> dict[st
     return told
 
 
+def _set_named(source: str | Path) -> str | None:
+    """Return the set of ours that is meant, in whatever capitals; a file called COCO is that file."""
+    name = str(source).lower()
+    return name if name in LABEL_SETS and (name == str(source) or not _is_file(source)) else None
+
+
 def _is_file(source: str | Path) -> bool:
     try:
         return Path(source).is_file()
@@ -172,7 +182,7 @@ def _column(source: str | Path, lines: list[str], column: str | None) -> list[tu
 
 def _refuse_empty_or_repeated(places: list[tuple[str, str]]) -> None:
     if not places:
-        raise BadLabels("no class names; a header alone is not enough")
+        raise BadLabels("no class names; give at least one, in a file below its header")
     seen: dict[str, str] = {}
     for place, name in places:
         if not name:

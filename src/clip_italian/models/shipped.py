@@ -69,8 +69,7 @@ def open_shipped(name: str, device: str) -> OnnxEncoder | None:
     except MissingExtra as error:
         if not lack():  # it is another library
             raise
-        works = f"; {SMALL} works without it" if (_folder() / SMALL).is_dir() else ""
-        raise MissingExtra(f"{_needs(name)}{works}") from error
+        raise MissingExtra(_needs(name)) from error
 
 
 def default_name() -> str:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..encoder import Encoder, load
-from ..errors import BadAlbum, BadModel, Busy, ClipItalianError
+from ..errors import BadAlbum, BadModel, Busy, ClipItalianError, MissingExtra
 from ..images import printable
 
 SCHEMA = 1
@@ -155,6 +155,11 @@ class Album:
             if model is not None:
                 raise
             raise BadModel(f"{error} (it made this album; give --model where it is now)") from error
+        except MissingExtra as error:
+            raise MissingExtra(
+                f"{printable(self.path)}: was made with {self.encoder_name}, which cannot be opened here: {error}; or "
+                "index into a new album with another model"
+            ) from error
         self.check(encoder)
         return encoder
 
@@ -192,11 +197,24 @@ class Album:
             ).fetchone()
         return None if row is None else _photo(row)
 
-    def write(self, *, photos: Iterable[Photo] = (), skips: Iterable[Skip] = (), gone: Iterable[str] = ()) -> None:
+    def unread(self) -> int:
+        """Return how many files were still to be read when a run last wrote here; 0 once a run has come to its end."""
+        with self._mutex, _faults(self.path):
+            row = self._connection.execute("SELECT value FROM meta WHERE key = 'unread'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def write(
+        self,
+        *,
+        photos: Iterable[Photo] = (),
+        skips: Iterable[Skip] = (),
+        gone: Iterable[str] = (),
+        unread: int | None = None,
+    ) -> None:
         """Add or replace photos and skips and forget the `gone` paths, all or nothing, on the disk when this returns.
 
-        A photo ends the skip of its path and the other way round. Raises BadModel when a vector is not a unit vector of
-        the album's length, and ClipItalianError when the disk is full.
+        A photo ends the skip of its path and the other way round. unread: what `unread` tells from now on. Raises
+        BadModel when a vector is not a unit vector of the album's length, and ClipItalianError when the disk is full.
         """
         photos = list(photos)
         for photo in photos:
@@ -211,6 +229,8 @@ class Album:
                 "INSERT INTO skipped VALUES (?, ?, ?, ?)",
                 ((os.fsencode(s.path), s.size, s.mtime_ns, s.reason) for s in skips),
             )
+            if unread is not None:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('unread', ?)", (unread,))
             self._gallery = None
 
     def move(self, root: Path) -> None:

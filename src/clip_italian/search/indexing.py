@@ -25,17 +25,22 @@ from .album import Album, Photo, Skip, is_blank
 
 # For encoders that do not tell their input size: twice this is kept, more than any published one reads.
 _MIN_SIDE = 448
+# When so many photos of an album, and over half of them, are not found, a drive may be missing rather than the photos.
+_MANY = 20
 
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What a run did, in photos. skipped: files found to be no good; skipped_before: those known already, not tried."""
+    """What a run did, in photos. missing: not found, yet kept, since they were so many; skipped: files found to be no
+    good; skipped_before: those known already, not tried.
+    """
 
     added: int = 0
     changed: int = 0
     renamed: int = 0
     removed: int = 0
     unchanged: int = 0
+    missing: int = 0
     skipped: tuple[Skip, ...] = ()
     skipped_before: int = 0
 
@@ -86,13 +91,15 @@ def index(
     batch: int = 32,
     workers: int | None = None,
     retry: bool = False,
+    forget: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> IndexSummary:
     """Bring the album at `album_path` up to date with the pictures under `folder`, making it if there is none.
 
     A file counts as unchanged while its size and time of change do; a moved or copied one is recognised by its bytes
-    and not encoded again; photos gone from the folder are forgotten. Files that are no good pictures are remembered and
+    and not encoded again; photos gone from the folder are forgotten: 20 or more that are over half the album, which may
+    lie on a drive that is not there, only with `forget`. Files that are no good pictures are remembered and
     not tried again until they change, or with `retry`. model: the name under which `load` opens the encoder again.
     workers: decoding threads, as many as cores (4 at most) by default. stop: asked after each batch. Memory: 2 × batch
     pictures.
@@ -112,7 +119,7 @@ def index(
             try:
                 gone = run.plan(files, unlisted, retry)
                 run.encode(batch, workers or min(4, os.cpu_count() or 1), progress, stop)
-                run.forget(gone)
+                run.forget(gone, many=forget)
             except KeyboardInterrupt:
                 raise Stopped(run.summary()) from None
             return run.summary()
@@ -204,20 +211,29 @@ class _Run:
     ) -> None:
         """Read, encode and commit what is to do, batch by batch."""
         settled, done = self.counts["unchanged"] + self.counts["skipped_before"], 0
+        if len(self.todo) != self.album.unread():
+            self.album.write(unread=len(self.todo))
         with contextlib.closing(self._read_all(workers, ahead=batch + workers)) as reads:
             while chunk := list(itertools.islice(reads, batch)):
-                self._commit(chunk)
                 done += len(chunk)
+                self._commit(chunk, unread=len(self.todo) - done)
                 if progress is not None:
                     progress(Progress(done, len(self.todo), settled))
                 if stop is not None and done < len(self.todo) and stop():
                     raise KeyboardInterrupt
 
-    def forget(self, gone: Iterable[str]) -> None:
-        """Remove from the album what is no longer in the folder and has not turned up under another name."""
-        still = self.album.stamps().keys() | self.album.skips().keys()
+    def forget(self, gone: Iterable[str], *, many: bool) -> None:
+        """Remove from the album what is no longer in the folder and has not turned up under another name.
+
+        Photos that are over half of those known before are kept, and counted as missing, unless `many` says otherwise.
+        """
+        photos = self.album.stamps().keys()
+        still = photos | self.album.skips().keys()
         left = [path for path in gone if path in still]
-        if left:
+        lost = sum(path in photos for path in left)
+        if not many and lost >= _MANY and 2 * lost > len(self.known):
+            self.counts["missing"] = lost
+        elif left:
             self.album.write(gone=left)
             self.counts["removed"] += sum(path in self.known for path in left)
 
@@ -255,7 +271,7 @@ class _Run:
             picture = dataclasses.replace(picture, image=self.preprocess.square(picture.image))
         return _Read(file, sha256, picture)
 
-    def _commit(self, reads: list[_Read]) -> None:
+    def _commit(self, reads: list[_Read], unread: int) -> None:
         """Encode what is new, take from the album what it knows by its bytes, and write all in one transaction."""
         photos = [*self._encoded(reads), *self._recognised(reads)]
         faults = [(Skip(r.file.path, r.file.size, r.file.mtime_ns, r.fault), r.lasting) for r in reads if r.fault]
@@ -273,7 +289,8 @@ class _Run:
             before = self.known.get(read.file.path)
             if before is not None and before[2] != read.sha256:
                 self.displaced[before[2]] = self._with_content(before[2])
-        self.album.write(photos=photos, skips=[skip for skip, lasting in faults if lasting], gone=found)
+        skips = [skip for skip, lasting in faults if lasting]
+        self.album.write(photos=photos, skips=skips, gone=found, unread=unread)
         self.counts += counts
         self.skipped += [skip for skip, _ in faults]
 

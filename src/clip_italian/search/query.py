@@ -1,6 +1,6 @@
 """Find photos with words: exact search over the whole album.
 
-Public names: search, unread, Hit.
+Public names: search, stands_out, unread, Hit.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,13 @@ from .album import Album
 
 # Far above the rounding of a float32 product of unit vectors, so that no photo that ties is left out.
 _MARGIN = 1e-5
+_FEW = 20  # photos below which none can stand out from the others
 LONGEST = 1000  # characters
+# Words that mean nothing, to see how well photos fit those; made up for this.
+_MEANINGLESS = (
+    "blirto", "sgnafa trulipo", "dorvenco il prastume", "un frolto di zampechi", "mirgula", "tostarbo che strimpa",
+    "quelva", "la grundia del morvasto", "pefti", "un cartonimo sbrezzo", "vulpastra nelva", "lo strambigo",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,21 @@ def search(album: Album, encoder: Encoder, query: str, k: int = 20) -> list[Hit]
         Hit(rank, float(score), album.root / gallery.paths[i])
         for rank, (i, score) in enumerate(zip(order, scores, strict=True), start=1)
     ]
+
+
+def stands_out(vectors: np.ndarray, encoder: Encoder, query: str) -> bool:
+    """Tell whether the best photo stands out for a query at least as it does for most words that mean nothing.
+
+    vectors: (n, dim) float32 unit rows, an album's. A score says little by itself; how far the best one is above the
+    median is held against the third quartile of the same for a dozen made-up texts. True does not say that the album
+    holds what was asked for; False is mostly right where the words are none, and often where nothing like it is there
+    (benchmarks/search/stands_out.py). With less than 20 photos True is returned: none can stand out there.
+    """
+    if len(vectors) < _FEW:
+        return True
+    scores = vectors @ encoder.encode_texts([query, *_MEANINGLESS]).T
+    best, *others = scores.max(axis=0) - np.median(scores, axis=0)
+    return bool(best >= np.percentile(others, 75))
 
 
 def unread(encoder: Encoder, text: str) -> str | None:

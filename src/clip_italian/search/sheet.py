@@ -73,7 +73,7 @@ def _draw_picture(page: Image.Image, draw: ImageDraw.ImageDraw, row: Row, i: int
         picture = ImageOps.contain(picture, (inner, inner), Image.Resampling.LANCZOS)
         page.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
     if i < len(row.captions):
-        caption = _shorten(row.captions[i], _font(_CAPTION), _CELL)
+        caption = _shorten_inside(row.captions[i], _font(_CAPTION), _CELL)
         draw.text(
             (left + _CELL // 2, top + _CELL + 4), caption, _RIGHT if right else _FAINT, _font(_CAPTION), anchor="ma"
         )
@@ -125,6 +125,18 @@ def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def _shorten_inside(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Cut in the middle: names of files often begin, or end, alike."""
+    text = _drawable(text, font)
+    if font.getlength(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        cut = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+        if font.getlength(cut) <= width:
+            return cut
+    return "…"
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

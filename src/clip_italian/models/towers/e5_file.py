@@ -93,12 +93,10 @@ def is_installed() -> bool:
 def lack() -> str:
     """Say which version of the package is needed, what is installed and what to run; "" where all is well."""
     found = _version()
-    if found is None:
-        return f"{PACKAGE} {PACKAGE_VERSION}, which is not installed; run: pip install 'clip-italian[base]'"
-    if found != PACKAGE_VERSION:
-        command = f"pip install {PACKAGE}=={PACKAGE_VERSION}"
-        return f"{PACKAGE} {PACKAGE_VERSION}, but {found} is installed; run: {command}"
-    return ""
+    if found == PACKAGE_VERSION:
+        return ""
+    state = "which is not installed" if found is None else f"but {found} is installed"
+    return f"{PACKAGE} {PACKAGE_VERSION}, {state}; run: pip install {PACKAGE}=={PACKAGE_VERSION}"
 
 
 def _version() -> str | None:
