@@ -1,5 +1,6 @@
 """The waist: vectors that never mix, and openers whose library is missing."""
 
+import subprocess
 import sys
 from types import ModuleType
 
@@ -77,12 +78,29 @@ def test_a_name_without_a_library_is_a_wrong_name_and_not_a_reason_to_install_it
     openers(monkeypatch, first=needs)
     with pytest.raises(BadModel, match="pippo: no such model"):
         load("pippo")
-    with pytest.raises(
-        MissingExtra, match="runs/pippo: there is no such directory, and a model of the hub needs torch"
-    ):
+    with pytest.raises(MissingExtra, match="runs/pippo: no directory here, and a hub's model needs torch"):
         load("runs/pippo")
+    with pytest.raises(BadModel, match="no such model"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
     with pytest.raises(MissingExtra, match="opening a model that is not exported needs torch"):
         load(tmp_path)
+
+
+def test_what_is_said_without_torch(tmp_path):
+    (tmp_path / "model.json").write_text("{}")
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; import clip_italian as c\n"
+        f"for name in ('pippo', {str(tmp_path)!r}, 'google/siglip2'):\n"
+        "    try: c.load(name)\n"
+        "    except c.ClipItalianError as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    name, directory, hub = done.stdout.splitlines()
+    assert name.startswith("BadModel pippo: no such model")
+    assert directory.startswith(f"MissingExtra {tmp_path}: opening a model that is not exported needs torch")
+    assert hub.startswith("MissingExtra google/siglip2: no directory here, and a hub's model needs torch")
+    assert hub.endswith("run: pip install 'clip-italian[train]'")
 
 
 def test_an_opener_that_cannot_be_imported_names_the_extra_too(monkeypatch, tmp_path):
@@ -92,14 +110,6 @@ def test_an_opener_that_cannot_be_imported_names_the_extra_too(monkeypatch, tmp_
     monkeypatch.setattr(encoder, "OPENERS", ["needs_torch:open_it"])
     with pytest.raises(MissingExtra, match=r"needs torch.*\[train\]"):
         load("runs/mine")
-
-
-def test_our_own_opener_names_the_extra_without_torch(monkeypatch, tmp_path):
-    for name in [name for name in sys.modules if name.startswith("clip_italian.models")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'clip-italian\[train\]'"):
-        load(tmp_path)
 
 
 def test_another_missing_module_is_no_missing_extra(monkeypatch):

@@ -73,7 +73,8 @@ OPENERS: list[str] = [
 ]
 # Names the model that is meant when none is named.
 DEFAULT = "clip_italian.models.shipped:default_name"
-_TRAIN_LIBRARIES = ("torch", "transformers", "tokenizers", "huggingface_hub")
+_TORCH = ("torch", "transformers", "huggingface_hub")
+_TRAIN_LIBRARIES = (*_TORCH, "tokenizers")
 
 
 def load(name_or_path: str | Path | None = None, *, device: str = "cpu") -> Encoder:
@@ -120,12 +121,19 @@ def _open(opener: str, name: str, device: str) -> Encoder | None:
         library = (error.name or "").partition(".")[0]
         if library not in _TRAIN_LIBRARIES:
             raise
-        if not Path(name).exists():
-            if "/" not in name:
-                return None
-            name = f"{name}: there is no such directory, and a model of the hub needs {library}"
-        else:
-            name = f"{name}: opening a model that is not exported needs {library}"
-        raise MissingExtra(f"{name}, which is not installed; run: pip install 'clip-italian[train]'") from error
+        if library in _TORCH and not _may_need(name):
+            return None
+        what = "opening a model that is not exported" if Path(name).exists() else "no directory here, and a hub's model"
+        raise MissingExtra(
+            f"{name}: {what} needs {library}, which is not installed; run: pip install 'clip-italian[train]'"
+        ) from error
     assert encoder is None or isinstance(encoder, Encoder)
     return encoder
+
+
+def _may_need(name: str) -> bool:
+    """Tell whether a name may be a model that torch runs: a directory that says what it is, or a hub id."""
+    path = Path(name)
+    if path.exists():
+        return any((path / described).is_file() for described in ("model.json", "config.json"))
+    return "/" in name and not path.is_absolute()

@@ -40,7 +40,7 @@ class BadLabels(ClipItalianError):
 
 
 class MissingExtra(ClipItalianError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message says what to install."""
 
 
 class Busy(ClipItalianError):

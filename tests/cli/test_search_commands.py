@@ -64,7 +64,7 @@ def test_index_reports(folder: Path) -> None:
     again = run("index", "foto", "--album", "foto.album")
     assert again.exit_code == 0
     assert "9 unchanged" in again.stdout
-    assert "1 skipped before and not changed since (try them again with --retry)" in again.stdout
+    assert "1 skipped before and not changed since (`index --retry` tries them again)" in again.stdout
     assert "1 skipped:" in run("index", "foto", "--album", "foto.album", "--retry").stdout
 
 
@@ -137,7 +137,10 @@ def test_an_unfinished_album_says_so(folder: Path, monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 130 and "4 photos (4 added)" in result.stdout
     searched = run("search", "blu", "--album", "foto.album")
     assert len(searched.stdout.splitlines()) == 4
-    assert "the album is unfinished: 5 files were still to be read; run index again" in searched.stderr
+    assert (
+        "the album is unfinished: 5 files were still to be read; run index again, unless it is running now"
+        in searched.stderr
+    )
     index_it()
     assert run("search", "blu", "--album", "foto.album").stderr == "model: fake\n"
 
@@ -149,19 +152,30 @@ def test_over_half_of_an_album_is_not_forgotten_unasked(folder: Path) -> None:
     for path in folder.glob("altra*.png"):
         path.unlink()
     kept = index_it().stdout
-    assert "30 photos not found, over half of the album, and kept: connect the drive they are on, or run again" in kept
+    assert "30 photos not found, once over half of the album, and kept: connect the drive they are on, or let" in kept
     assert run("search", "blu", "--album", "foto.album", "-k", "99").stdout.count("(gone)") == 30
+    for i in range(40):
+        Image.new("RGB", (20, 20), (6 * i, 255 - 6 * i, 0)).save(folder / f"nuova {i}.png")
+    assert "30 photos not found" in index_it().stdout, "in the next run they are under half, and still kept"
+    assert "30 photos not found" in index_it().stdout
+    for path in folder.glob("nuova*.png"):
+        path.unlink()
     forgotten = run("index", "foto", "--album", "foto.album", "--forget")
-    assert "foto.album: 9 photos (9 unchanged, 30 removed)" in forgotten.stdout
+    assert "foto.album: 9 photos (9 unchanged, 70 removed)" in forgotten.stdout
+    (folder / "blu 2.png").unlink()
+    assert "8 photos (8 unchanged, 1 removed)" in index_it().stdout, "few are forgotten again"
     assert "(gone)" not in run("search", "blu", "--album", "foto.album", "-k", "99").stdout
 
 
 def test_words_for_which_nothing_stands_out(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
     for i in range(30):
-        Image.new("RGB", (20, 20), (0, 0, 200 + i)).save(folder / f"altra {i}.png")
+        Image.new("RGB", (20, 20), (0, 0, 200 + i)).save(folder / f"blu {i}.png")
     index_it()
-    assert "no photo stands out" not in run("search", "rosso", "--album", "foto.album").stderr
-    assert "no photo stands out" in run("search", "blu", "--album", "foto.album").stderr, "nearly all photos are blue"
+    assert "no photo stands out" not in run("search", "blu", "--album", "foto.album").stderr
+    assert "no photo stands out" in run("search", "giallo", "--album", "foto.album").stderr
+    assert json.loads(run("search", "giallo", "--album", "foto.album", "--json").stdout)["stands_out"] is False
 
 
 def test_a_sheet_that_is_no_png_is_refused_before_the_search(folder: Path) -> None:

@@ -42,9 +42,11 @@ def test_bad_files_are_refused_with_their_line(tmp_path, content, column, compla
 
 def test_bad_lists_are_refused():
     with pytest.raises(BadLabels, match="no class names"):
-        read_labels(" ,, ")
+        read_labels(" ,, ", drop_empty=True)
     with pytest.raises(BadLabels, match="name 2 of the list: 'gatto' is already at name 1"):
-        read_labels("gatto,,gatto")
+        read_labels("gatto,,gatto", drop_empty=True)
+    with pytest.raises(BadLabels, match="name 2 of the list: no name; every class needs one"):
+        read_labels("gatto,,cane")
     with pytest.raises(BadLabels, match=r"neither a file, nor a list.* nor one of the sets of names: imagenet, "):
         read_labels("missing.txt")
     with pytest.raises(BadLabels, match=r'^"struzzo": .*a list \(at least two names with a comma between\)'):
@@ -150,4 +152,4 @@ def test_sets_are_named_in_any_capitals_unless_a_file_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("COCO").write_text("un gatto\n")
     assert read_labels("COCO") == ("un gatto",) and label_ids("COCO") == ()
-    assert read_labels("gatto, ,cane,") == ("gatto", "cane")
+    assert read_labels("gatto, ,cane,", drop_empty=True) == ("gatto", "cane")

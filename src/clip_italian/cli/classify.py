@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         from ..italian import TEMPLATES
         from ..search.classify import classify as compare
 
-        names = read_labels(labels)
+        names = read_labels(labels, drop_empty=True)
         encoder = open_model(model, device)
         if len(names) > MANY:
             typer.echo(f"comparing with {len(names):,} names, some seconds …", err=True)

@@ -115,8 +115,8 @@ def report(summary: "IndexSummary", album: Path) -> Iterator[str]:
     yield f"{printable(album)}: {_photos(in_album)}" + (f" ({counts})" if counts else "")
     if summary.missing:
         yield (
-            f"{_photos(summary.missing)} not found, over half of the album, and kept: connect the drive they are on, "
-            "or run again with --forget"
+            f"{_photos(summary.missing)} not found, once over half of the album, and kept: connect the drive they are "
+            "on, or let `index --forget` forget them"
         )
     if summary.skipped:
         yield f"{len(summary.skipped):,} skipped:"
@@ -124,7 +124,7 @@ def report(summary: "IndexSummary", album: Path) -> Iterator[str]:
         if len(summary.skipped) > _SHOWN:
             yield f"  … and {len(summary.skipped) - _SHOWN:,} more"
     if summary.skipped_before:
-        yield f"{summary.skipped_before:,} skipped before and not changed since (try them again with --retry)"
+        yield f"{summary.skipped_before:,} skipped before and not changed since (`index --retry` tries them again)"
 
 
 def _photos(count: int) -> str:

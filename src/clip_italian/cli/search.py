@@ -62,7 +62,9 @@ def register(app: typer.Typer) -> None:
                 typer.echo(f"{len(gone)} no longer there; run index again", err=True)
             if unread:
                 typer.echo(
-                    f"the album is unfinished: {unread:,} files were still to be read; run index again", err=True
+                    f"the album is unfinished: {unread:,} files were still to be read; run index again, "
+                    "unless it is running now",
+                    err=True,
                 )
             elif not hits:
                 typer.echo("the album has no photos yet; index a folder first", err=True)

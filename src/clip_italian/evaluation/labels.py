@@ -18,13 +18,14 @@ BARE = ("{}",)
 _CLASS_COLUMNS = ("wnid", "class", "label")
 
 
-def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, ...]:
+def read_labels(source: str | Path, *, column: str | None = None, drop_empty: bool = False) -> tuple[str, ...]:
     """Read class names, in the order of the class indexes: a set of ours, a file, or a list such as "gatto,cane".
 
     The names of a set (one of data.class_names.LABEL_SETS, in any capitals; "./coco" is a file) have their article. A
-    file has one name per line; with tabs in it, it has a header, and `column` says which one holds the names. In a
-    list, nothing between two commas is passed over. Raises BadLabels, with the line, on an empty or repeated name, and
-    when there is no such set, file, column, or nothing in it.
+    file has one name per line; with tabs in it, it has a header, and `column` says which one holds the names.
+    drop_empty: nothing between two commas of a list is passed over; only where no one counts the classes. Raises
+    BadLabels, with the line, on an empty or repeated name, and when there is no such set, file, column, or nothing in
+    it.
 
     >>> read_labels("cifar10")[:3]
     ('un aereo', "un'automobile", 'un uccello')
@@ -39,7 +40,7 @@ def read_labels(source: str | Path, *, column: str | None = None) -> tuple[str, 
         names = _column(source, lines, column) if column or "\t" in lines[0] else list(enumerate(lines, start=1))
         places = [(f"{source}, line {line}", name.strip()) for line, name in names]
     elif "," in str(source):
-        listed = [name.strip() for name in str(source).split(",") if name.strip()]
+        listed = [name.strip() for name in str(source).split(",") if name.strip() or not drop_empty]
         places = [(f"name {number} of the list", name) for number, name in enumerate(listed, start=1)]
     else:
         raise BadLabels(

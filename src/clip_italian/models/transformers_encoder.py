@@ -12,21 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-
-from ..encoder import ImageLike
-from ..errors import BadModel, MissingExtra
-from ..images import open_image
-
-try:
-    import torch
-    import transformers
-except ImportError as missing:
-    raise MissingExtra(
-        "models of transformers need torch and transformers; run: pip install 'clip-italian[train]'"
-    ) from missing
+import torch
+import transformers
 from torch import Tensor
 from transformers import VisionTextDualEncoderModel
 
+from ..encoder import ImageLike
+from ..errors import BadModel
+from ..images import open_image
 from . import hub
 from .vision_text import is_vision_text, read_vision_text, text_length, trained_scale
 

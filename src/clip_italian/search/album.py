@@ -156,6 +156,8 @@ class Album:
                 raise
             raise BadModel(f"{error} (it made this album; give --model where it is now)") from error
         except MissingExtra as error:
+            if model is not None:
+                raise
             raise MissingExtra(
                 f"{printable(self.path)}: was made with {self.encoder_name}, which cannot be opened here: {error}; or "
                 "index into a new album with another model"
@@ -199,9 +201,11 @@ class Album:
 
     def unread(self) -> int:
         """Return how many files were still to be read when a run last wrote here; 0 once a run has come to its end."""
-        with self._mutex, _faults(self.path):
-            row = self._connection.execute("SELECT value FROM meta WHERE key = 'unread'").fetchone()
-        return 0 if row is None else int(row[0])
+        return self._number("unread")
+
+    def keeps_missing(self) -> bool:
+        """Tell whether photos that are not found are kept, since once they were over half of the album."""
+        return bool(self._number("keeps_missing"))
 
     def write(
         self,
@@ -210,11 +214,13 @@ class Album:
         skips: Iterable[Skip] = (),
         gone: Iterable[str] = (),
         unread: int | None = None,
+        keeps_missing: bool | None = None,
     ) -> None:
         """Add or replace photos and skips and forget the `gone` paths, all or nothing, on the disk when this returns.
 
-        A photo ends the skip of its path and the other way round. unread: what `unread` tells from now on. Raises
-        BadModel when a vector is not a unit vector of the album's length, and ClipItalianError when the disk is full.
+        A photo ends the skip of its path and the other way round. unread, keeps_missing: what the methods of these
+        names tell from now on. Raises BadModel when a vector is not a unit vector of the album's length, and
+        ClipItalianError when the disk is full.
         """
         photos = list(photos)
         for photo in photos:
@@ -229,8 +235,9 @@ class Album:
                 "INSERT INTO skipped VALUES (?, ?, ?, ?)",
                 ((os.fsencode(s.path), s.size, s.mtime_ns, s.reason) for s in skips),
             )
-            if unread is not None:
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('unread', ?)", (unread,))
+            for key, value in (("unread", unread), ("keeps_missing", keeps_missing)):
+                if value is not None:
+                    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, int(value)))
             self._gallery = None
 
     def move(self, root: Path) -> None:
@@ -238,6 +245,11 @@ class Album:
         with self._mutex, _faults(self.path), self._transaction() as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'root'", (os.fsencode(root.absolute()),))
         self.root = root.absolute()
+
+    def _number(self, key: str) -> int:
+        with self._mutex, _faults(self.path):
+            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -225,13 +225,18 @@ class _Run:
     def forget(self, gone: Iterable[str], *, many: bool) -> None:
         """Remove from the album what is no longer in the folder and has not turned up under another name.
 
-        Photos that are over half of those known before are kept, and counted as missing, unless `many` says otherwise.
+        Photos that are over half of those known before are kept and counted as missing, in this run and the next ones,
+        until all are found again or `many` says otherwise.
         """
         photos = self.album.stamps().keys()
         still = photos | self.album.skips().keys()
         left = [path for path in gone if path in still]
         lost = sum(path in photos for path in left)
-        if not many and lost >= _MANY and 2 * lost > len(self.known):
+        before = self.album.keeps_missing()
+        keep = not many and lost > 0 and (before or (lost >= _MANY and 2 * lost > len(self.known)))
+        if keep != before:
+            self.album.write(keeps_missing=keep)
+        if keep:
             self.counts["missing"] = lost
         elif left:
             self.album.write(gone=left)

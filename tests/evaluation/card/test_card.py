@@ -203,7 +203,7 @@ def test_energy_says_what_it_leaves_out_or_that_there_is_none():
     energy = {"kwh": 0.1234, "co2e_kg": 0.0408, "seconds": 600, "method": "guessed", "country": "ITA"}
     text = with_notes(Facts(begins_with=("photos-it",)), energy=energy, teacher="base")
     assert "| energy | 0.123 kWh in 10 minutes: 0.0408 kg CO2e |" in text
-    assert "up to the epoch that was kept; not its teacher, nor what it began with |" in text
+    assert "up to the epoch that was kept; not its teacher, nor what it began with, nor what earlier" in text
     assert "| energy | was not measured: training noted none |" in with_notes(recipe={"name": "a"})
 
 

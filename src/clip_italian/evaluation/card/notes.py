@@ -68,9 +68,8 @@ def energy(notes: Mapping[str, Any], facts: Facts) -> list[Row]:
     seconds = found["seconds"]
     took = f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
     others = ["its teacher"] * ("teacher" in notes) + ["what it began with"] * _begun(notes, facts)
-    counted = "the run that made it, up to the epoch that was kept"
-    if others:
-        counted += f"; not {', nor '.join(others)}"
+    others.append("what earlier runs left it (kept features, answers, parts)")
+    counted = f"the run that made it, up to the epoch that was kept; not {', nor '.join(others)}"
     return [
         ("energy", f"{found['kwh']:.3g} kWh in {took}: {found['co2e_kg']:.3g} kg CO2e"),
         ("what was counted", counted),
