@@ -129,7 +129,8 @@ def test_the_card_says_what_was_told_and_measured(encoder, folder, captioned, tm
     text = card(Model("colours", 3, "c" * 64, 15_800_000, notes), facts, measured)
     for expected in (
         "# clip-italian-mine", "| on disk | 15.8 MB |",
-        "the run that made it, up to the epoch that was kept; not what earlier runs left it (kept features, answers, parts) |", "| text tower | from nowhere; MIT |",
+        "the run that made it, up to the epoch that was kept; not what earlier runs left it (kept features, "
+        "answers, parts) |", "| text tower | from nowhere; MIT |",
         r"| a \| b | none |",
         "0.123 kWh in 2.0 hours: 0.0408 kg CO2e", "guessed", "`mine`, seed 7; kept: epoch 2 of stage heads",
         "| heads | 3 | heads 0.001 |", "| mrr@10 | 0.833 (", "album, 2 photos, 1,000 classes", "no zero-shot test",
