@@ -47,7 +47,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c '$(NEW_ENOUGH)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps $(PIP_FLAGS) $(TORCH_FLAGS) -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[train,base,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[train,base,corpus,dev]'
 	touch $@
 
 clean:

@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
 
 from clip_italian.cli import distil, train
+from clip_italian.corpus import plan
+from clip_italian.corpus.duplicates.plan import Likeness
 from clip_italian.models.towers import tower_settings, tower_types
 from clip_italian.training import distil_recipe
 from clip_italian.training import recipe as training_recipe
@@ -28,6 +31,19 @@ PLACES = [
     (distil_recipe.StudentTexts, "distillation", "Texts"),
     (distil_recipe.Weights, "distillation", "Loss"),
 ]
+# The same of the tables of a corpus plan.
+CORPUS = [
+    (plan.CorpusPlan, "corpus", "The corpus"),
+    (plan.SimilarityPlan, "corpus", "The corpus"),
+    (plan.ShardPlan, "corpus", "The corpus"),
+    (plan.RunPlan, "corpus", "The corpus"),
+    (plan.FilterPlan, "corpus-filters", "Filters of the corpus"),
+    (plan.FetchPlan, "corpus-fetching", "Settings"),
+    (plan.DuplicatePlan, "corpus-duplicates", "Settings (`[duplicates]`)"),
+    (Likeness, "corpus-duplicates", "Settings (`[duplicates]`)"),
+    (plan.TranslationPlan, "corpus-translation", "Translation"),
+    (plan.QualityPlan, "corpus-quality", "Settings: table `[quality]`"),
+]
 
 
 def section(document, heading):
@@ -43,7 +59,9 @@ def named(text):
     return {word for span in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"[\w-]+", span)}
 
 
-@pytest.mark.parametrize(("settings", "document", "heading"), PLACES, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("settings", "document", "heading"), PLACES + CORPUS, ids=lambda value: getattr(value, "__name__", "")
+)
 def test_every_setting_is_named(settings, document, heading):
     missing = set(settings.model_fields) - named(section(document, heading))
     assert not missing, f"docs/{document}.md, {heading}: say what {', '.join(sorted(missing))} means"
@@ -89,3 +107,18 @@ def test_every_recipe_we_ship_is_named():
     text = section("training", "Recipes")
     for path in (DOCS.parent / "recipes").glob("*.toml"):
         assert f"`recipes/{path.name}`" in text, f"docs/training.md, Recipes: say what {path.name} is for"
+
+
+def test_every_plan_we_ship_is_named_and_can_be_read():
+    for path in (DOCS.parent / "plans").glob("*.toml"):
+        assert plan.read_plan(path).sources
+        assert f"plans/{path.name}" in section("corpus", "The corpus")
+
+
+def test_every_source_of_a_corpus_is_named():
+    kinds = {
+        kind
+        for source in get_args(get_args(plan.SourcePlan)[0])
+        for kind in get_args(source.model_fields["kind"].annotation)
+    }
+    assert len(kinds) > 7 and not kinds - named(section("corpus-sources", "Sources of the corpus"))

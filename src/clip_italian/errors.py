@@ -35,6 +35,14 @@ class BadAlbum(ClipItalianError):
     """An album file is not an album, is of a newer version, or was made with another model."""
 
 
+class BadLedger(ClipItalianError):
+    """A corpus's ledger is missing, no ledger, damaged, or of a newer version."""
+
+
+class BadPlan(ClipItalianError):
+    """A corpus plan holds an unknown key, a wrong value, or names something that is not there."""
+
+
 class BadLabels(ClipItalianError):
     """A list of class names or templates is empty, repeated, or does not fit the pictures."""
 

@@ -1,6 +1,7 @@
 """Open any picture safely: upright, RGB, whole, within a bounded memory.
 
-Public names: open_image, read_picture, Picture, find_images, printable, MAX_PIXELS, PICTURE_SUFFIXES.
+Public names: open_image, read_picture, Picture, opened, sniff, DAMAGE, find_images, printable, MAX_PIXELS,
+PICTURE_SUFFIXES.
 """
 
 import contextlib
@@ -48,7 +49,7 @@ _HEAD = 64  # first bytes that tell the format
 
 # What Pillow's readers raise on damaged bytes; a file that cannot be read at all gives an OSError with an errno. The
 # list is wide because one bad file among thousands must not end an indexing run.
-_DAMAGE = (
+DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
     AssertionError, MemoryError, struct.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -100,7 +101,7 @@ def read_picture(source: ImageLike, *, min_side: int | None = None, max_pixels: 
     """Decode as `open_image` does and also return the original's size and date. Raises CorruptImage."""
     name = _name(source)
     try:
-        with _opened(source, name) as image:
+        with opened(source, name) as image:
             own = image is not source  # a picture of the caller's is not set to another scale
             baseline = own and image.format == "JPEG" and not image.info.get("progressive")
             _admit(image, name, 2 * max_pixels if baseline and min_side else max_pixels)
@@ -111,7 +112,7 @@ def read_picture(source: ImageLike, *, min_side: int | None = None, max_pixels: 
                 return _decode(image, full, drafted[1][2:] if drafted else None, min_side)
     except CorruptImage:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             what = f"cannot be read ({error.strerror}); check the file and its permissions"
         else:
@@ -163,12 +164,12 @@ def _looks_like_picture(path: Path) -> bool:
         return path.suffix.lower() in PICTURE_SUFFIXES
     try:
         with path.open("rb") as stream:
-            return _sniff(stream.read(_HEAD)) is not None
+            return sniff(stream.read(_HEAD)) is not None
     except OSError:
         return False
 
 
-def _sniff(head: bytes) -> str | None:
+def sniff(head: bytes) -> str | None:
     """Tell the format by a file's first 64 bytes."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -200,14 +201,14 @@ def _name(source: ImageLike) -> str:
 
 
 @contextlib.contextmanager
-def _opened(source: ImageLike, name: str) -> Iterator[Image.Image]:
+def opened(source: ImageLike, name: str) -> Iterator[Image.Image]:
     """Yield a picture whose header has been read; the caller's own picture is not closed."""
     if isinstance(source, Image.Image):
         yield source
         return
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
         head = stream.read(_HEAD)
-        kind = _sniff(head)
+        kind = sniff(head)
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
         if size == 0:
@@ -217,7 +218,7 @@ def _opened(source: ImageLike, name: str) -> Iterator[Image.Image]:
             raise CorruptImage(f"{name}: {what}; convert it to JPEG or PNG ({', '.join(_READERS)} are read)")
         try:
             image = _reader(kind)(stream)  # without a name, or Pillow would map that file into memory
-        except _DAMAGE:
+        except DAMAGE:
             # To Pillow, a header that says 0 is damaged. Only now, as a GIF's frames may be larger than it says.
             if sides := _stated_sides(kind, head):
                 _refuse_without_pixels(*sides, name)
@@ -286,7 +287,7 @@ def _exif(image: Image.Image) -> tuple[int, str | None]:
         exif = image.getexif()
         orientation = exif.get(_ORIENTATION, 1)
         taken = exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)
-    except _DAMAGE:
+    except DAMAGE:
         return 1, None  # damaged metadata says nothing about the pixels
     try:
         moment = datetime.strptime(str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)

@@ -113,6 +113,14 @@ def test_what_others_keep_in_the_folder_stays(samples, valid, tmp_path):
     assert list((tmp_path / ".features").iterdir()) == [theirs[1]] and not (tmp_path / "stage-1.pt").exists()
 
 
+def test_the_corpora_that_samples_are_of_are_noted(samples, valid, tmp_path):
+    named = [replace(sample, extra={"corpus": "ab"[i % 2]}) for i, sample in enumerate(samples)]
+    train(recipe(HEADS), named, valid, tmp_path / "named", reporter=Listener())
+    assert json.loads((tmp_path / "named" / "model.json").read_text())["notes"]["corpora"] == ["a", "b"]
+    train(recipe(HEADS), samples, valid, tmp_path / "other", reporter=Listener())
+    assert "corpora" not in json.loads((tmp_path / "other" / "model.json").read_text())["notes"]
+
+
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("held", ["model.json", "model.safetensors", "tokenizer.json"])
 def test_a_model_without_a_run_is_not_overwritten(samples, valid, tmp_path, held, resume):

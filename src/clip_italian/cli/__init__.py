@@ -15,7 +15,7 @@ from ..errors import ClipItalianError
 
 # As --help lists them: for those who search photos, for those who train, for those who make what the package carries.
 COMMANDS = ("index", "search", "classify", "models", "demo", "train", "evaluate", "scenes", "export", "distil", "card",
-            "ship", "tokens")  # fmt: skip
+            "ship", "tokens", "corpus")  # fmt: skip
 
 app = typer.Typer(
     name="clip-italian",

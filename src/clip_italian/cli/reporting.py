@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ class ConsoleReporter:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True, highlight=False)
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[extra]}"), TimeElapsedColumn(), TimeRemainingColumn(),
             console=self.console, disable=not self.console.is_terminal, transient=True,
         )  # fmt: skip
@@ -46,8 +54,8 @@ class ConsoleReporter:
         """Print all settings of a command."""
         self.console.print(json.dumps(values, ensure_ascii=False, indent=2), markup=False)
 
-    def work(self, what: str, done: int, total: int) -> None:
-        """Show preparation."""
+    def work(self, what: str, done: int, total: int | None) -> None:
+        """Show preparation. total: None while nobody knows it."""
         self._show(what, what, done, total, "")
 
     def step(self, what: str, done: int, total: int, loss: float, rate: float) -> None:
@@ -73,7 +81,7 @@ class ConsoleReporter:
         total = sum(stage.seconds for stage in plan.stages)
         self.console.print(f"in all {_duration(total)}, validation not counted; nothing was written", markup=False)
 
-    def _show(self, kind: str, what: str, done: int, total: int, extra: str) -> None:
+    def _show(self, kind: str, what: str, done: int, total: int | None, extra: str) -> None:
         now = time.monotonic()
         if kind != self.kind or done <= self.first:
             if self.task is not None:
@@ -84,9 +92,12 @@ class ConsoleReporter:
         self.bar.update(self.task, description=what, completed=done, total=total, extra=extra)
         if not self.console.is_terminal and now - self.shown > LINE_EVERY:
             self.shown = now
-            left = (now - self.begun) / max(1, done - self.first) * (total - done)
-            shown = f"{what}: {done}/{total}  {extra}".rstrip()
-            self.console.print(f"{shown}  {_duration(left)} left", markup=False)
+            if total is None:
+                shown, left = f"{what}: {done}  {extra}".rstrip(), ""
+            else:
+                shown = f"{what}: {done}/{total}  {extra}".rstrip()
+                left = f"  {_duration((now - self.begun) / max(1, done - self.first) * (total - done))} left"
+            self.console.print(f"{shown}{left}", markup=False)
 
 
 _ROWS = (

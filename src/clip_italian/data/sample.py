@@ -1,11 +1,11 @@
 """A captioned picture, wherever its bytes lie.
 
-Public names: Caption, ImageRef, Sample.
+Public names: Caption, ImageRef, Sample, corpora.
 """
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -80,6 +80,11 @@ class Sample:
     def texts(self, language: str) -> tuple[str, ...]:
         """Return the captions in one language, in file order."""
         return tuple(c.text for c in self.captions if c.language == language)
+
+
+def corpora(samples: Iterable[Sample]) -> list[str]:
+    """Return the names of the corpora that samples say they are of, as the shards of `clip-italian corpus` do."""
+    return sorted({name for sample in samples if isinstance(name := sample.extra.get("corpus"), str)})
 
 
 _lock = threading.Lock()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.class_names import ClassName
-from ..data.sample import Sample
+from ..data.sample import Sample, corpora
 from ..data.seeded import generator
 from ..errors import BadRecipe, BadRecord
 from ..evaluation.metrics import mrr_at_k, ranks_from_vectors, recall_at_k
@@ -113,6 +113,8 @@ def make_student(
     student.notes.update({"recipe": recipe.stored(), "teacher": {"name": teacher.name, "fingerprint": mark}})
     # A place may stand several times in a kind, as often as it is drawn.
     kinds = {kind: len(np.unique(places)) for kind, places in pool.kinds.items()}
+    if named := corpora(samples):
+        student.notes["corpora"] = named
     student.notes["data"] = {"pictures": len(samples), "texts": len(pool.texts), "kinds": kinds}
     _tell_size(student, reporter)
     return student, pool

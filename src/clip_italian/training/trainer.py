@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data.sample import Sample
+from ..data.sample import Sample, corpora
 from ..errors import BadRecipe
 from ..files import atomic_write, lock, sha256_parts
 from ..models.checkpoint import Checkpoint, learned_tensors, load_learned, save_checkpoint
@@ -134,6 +134,8 @@ class _Run:
         labelled = intake.labelled
         self.inputs = Inputs(recipe, checkpoint, intake.samples, intake.valid, out / FEATURES, reporter.work, labelled)
         self.recipe, self.out, self.reporter = recipe, out, reporter
+        if named := corpora(intake.samples):
+            checkpoint.notes["corpora"] = named
         known = [samples_hash(labelled.samples).encode(), labelled.classes.tobytes()] if labelled else []
         self.identity = sha256_parts([recipe.identity(), samples_hash(intake.samples).encode(), *known])
         self.state = State(self.identity)

@@ -1,0 +1,122 @@
+"""Build a corpus: all stages in order, each from where it was stopped, each anew when its settings have changed.
+
+Public names: build, retry, Built, STAGES.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..encoder import Encoder, load
+from ..errors import ClipItalianError
+from ..files import atomic_write, sha256_parts
+from .card import write_card
+from .corpus import SILENT, Corpus, Report, open_corpus
+from .fetching.outcome import STATUSES, TRANSIENT
+from .ledger import FETCHED, FILTERED, READ, TRANSLATED, UNIQUE
+from .plan import CorpusPlan
+from .shards import Shards, write_shards
+from .stages import filtering, looks, pictures, reading, scoring, translating, unique
+from .statistics import statistics
+from .translation.translator import Translator, open_translator
+
+STAGES = ("reading", "filtering", "fetching", "looking", "duplicates", "translation", "scoring", "shards", "card")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did: the shards, and the seconds that each stage took."""
+
+    shards: Shards
+    seconds: dict[str, float]
+
+
+def build(plan: CorpusPlan, root: Path, folder: Path, *, text: str = "", report: Report = SILENT,
+          load: Callable[[str], Encoder] = load) -> Built:  # fmt: skip
+    """Build the corpus of a plan in a folder, or go on with it.
+
+    root: where the plan's paths begin. text: the plan as it was written, kept beside the corpus. load: opens the model
+    that the plan names. Whatever ends a run, the same call goes on and comes to the same shards, byte for byte. Raises
+    Busy while another process works there, BadRecord, QuotaExceeded, CannotWrite, ClipItalianError when nothing stays.
+    """
+    with open_corpus(plan, root, folder) as corpus, ExitStack() as stack:
+        encoder = _encoder(plan, load)
+        translator = _translator(corpus)
+        if translator is not None:
+            stack.callback(translator.close)
+        _go_back(corpus, encoder, translator)
+        steps: dict[str, Callable[[], object]] = {
+            "reading": lambda: reading.run(corpus, report),
+            "filtering": lambda: filtering.run(corpus, report),
+            "fetching": lambda: pictures.run(corpus, report),
+            "looking": lambda: looks.run(corpus, report, encoder),
+            "duplicates": lambda: unique.run(corpus, report, encoder),
+            "translation": lambda: translating.run(corpus, report, translator),
+            "scoring": lambda: scoring.run(corpus, report, encoder),
+        }
+        seconds = {}
+        for name, step in steps.items():
+            begun = time.monotonic()
+            step()
+            seconds[name] = time.monotonic() - begun
+        begun = time.monotonic()
+        with atomic_write(folder / "plan.toml", "w") as stream:
+            stream.write(text)
+        shards = finish(corpus, report, encoder)
+        seconds["shards"] = time.monotonic() - begun
+        return Built(shards, seconds)
+
+
+def finish(corpus: Corpus, report: Report, encoder: Encoder | None) -> Shards:
+    """Write shards and card: what a build ends with, and a sample's leaving, too."""
+    shards = write_shards(corpus, report)
+    write_card(corpus, shards, statistics(corpus, encoder))
+    return shards
+
+
+def retry(corpus: Corpus, statuses: tuple[str, ...]) -> int:
+    """Forget how the addresses of some statuses ended, so that the next build asks for them, and for no other.
+
+    statuses: of `fetching.outcome.STATUSES`; "failed" stands for those that may pass. Returns how many addresses.
+    Raises ClipItalianError for another word.
+    """
+    wanted: set[str] = set()
+    for status in statuses:
+        if status != "failed" and (status not in (*STATUSES, "missing") or status == "ok"):
+            known = ", ".join(sorted((STATUSES.keys() | {"missing"}) - {"ok"}))
+            raise ClipItalianError(f"{status}: not how an address can end; there are failed, {known}")
+        wanted |= TRANSIENT if status == "failed" else {status}
+    return corpus.ledger.forget_status(sorted(wanted))
+
+
+def _encoder(plan: CorpusPlan, load: Callable[[str], Encoder]) -> Encoder | None:
+    return load(plan.model) if plan.model else None
+
+
+def _translator(corpus: Corpus) -> Translator | None:
+    plan = corpus.plan.translation
+    return None if plan is None else open_translator(plan, corpus.translations, corpus.root)
+
+
+def _go_back(corpus: Corpus, encoder: Encoder | None, translator: Translator | None) -> None:
+    """Take the samples back to before the first stage whose settings have changed since it ran."""
+    plan = corpus.plan
+    model = encoder.fingerprint if encoder else ""
+    translated = "" if translator is None else translator.engine
+    settings = {
+        READ: [plan.filters.model_dump_json(), str(plan.translation is not None)],
+        FILTERED: [],  # what was fetched is kept; other limits count for what is fetched from now on
+        FETCHED: [plan.duplicates.model_dump_json(), model],
+        UNIQUE: [translated],
+        TRANSLATED: [plan.quality.model_dump_json(), plan.similarity.model_dump_json(), model],
+    }
+    before = {stage: corpus.ledger.note(f"settings {stage}") for stage in settings}
+    now = {stage: sha256_parts(part.encode() for part in parts) for stage, parts in settings.items()}
+    changed = [stage for stage in settings if before[stage] not in ("", now[stage])]
+    if changed:
+        corpus.ledger.back_to(min(changed))
+    with corpus.ledger.transaction():
+        for stage, mark in now.items():
+            corpus.ledger.write_note(f"settings {stage}", mark)
