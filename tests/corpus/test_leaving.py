@@ -12,7 +12,7 @@ from clip_italian.corpus.leaving import forget, trained_on
 from clip_italian.corpus.plan import read_plan
 from clip_italian.data.readers import read
 from clip_italian.data.sample import _open
-from clip_italian.errors import BadPlan
+from clip_italian.errors import BadPlan, ClipItalianError
 
 
 @pytest.fixture
@@ -106,9 +106,12 @@ def test_by_hash_by_id_and_by_domain(small, tmp_path, pictures, leave):
 
 def test_a_domain_takes_all_its_samples(small, tmp_path, leave):
     small()
-    with pytest.raises(Exception, match="no sample came through"):
-        leave("it.wikipedia.org")
-    assert not list((tmp_path / "prova" / "pictures").rglob("*.jpg"))
+    left, shards = leave("it.wikipedia.org")
+    assert left.samples == 32 and shards.shards == 0
+    assert not list((tmp_path / "prova").rglob("*.jpg")) + list((tmp_path / "prova").rglob("*.tar"))
+    assert not traces(tmp_path / "prova", "wikipedia.org/wiki", made.ORDINARY[0])
+    with pytest.raises(ClipItalianError, match=r"no sample came through all stages; .* says where they were lost"):
+        small()
 
 
 @pytest.mark.parametrize("what", ["", "foto", "12345", "museo", "../x", "a b.example"])

@@ -66,6 +66,10 @@ def build(plan: CorpusPlan, root: Path, folder: Path, *, text: str = "", report:
             stream.write(text)
         shards = finish(corpus, report, encoder)
         seconds["shards"] = time.monotonic() - begun
+        if not shards.shards:
+            raise ClipItalianError(
+                f"{folder}: no sample came through all stages; `clip-italian corpus stats` says where they were lost"
+            )
         return Built(shards, seconds)
 
 

@@ -143,11 +143,7 @@ def _with_copies(ledger: Ledger, entries: Sequence[Entry]) -> list[Entry]:
     new = list(entries)
     while new:
         entry = new.pop()
-        related = ledger.select(
-            "s.keeper = ?1 OR (s.id = ?2 AND ?2 <> '') OR (p.sha256 <> '' AND p.sha256 = "
-            "(SELECT sha256 FROM pictures WHERE image = ?3))",
-            entry.id, entry.keeper, entry.record.image,
-        )  # fmt: skip
+        related = ledger.relatives(entry)
         for one in related:
             if one.id not in found:
                 found[one.id] = one

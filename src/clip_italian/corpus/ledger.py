@@ -231,8 +231,20 @@ class Ledger:
     def same_picture(self, entry: Entry) -> list[Entry]:
         """Return the samples that were refused as copies of one and have the very same picture."""
         return self.select(
-            "s.keeper = ? AND p.sha256 = (SELECT sha256 FROM pictures WHERE image = ?)", entry.id, entry.record.image
+            "s.keeper = ? AND s.keeper <> '' AND p.sha256 = (SELECT sha256 FROM pictures WHERE image = ?)",
+            entry.id, entry.record.image,
+        )  # fmt: skip
+
+    def relatives(self, entry: Entry) -> list[Entry]:
+        """Return the samples that have a sample's address or picture, are copies of it, or that it is a copy of."""
+        found = self.select("s.keeper = ? AND s.keeper <> ''", entry.id)
+        found += self.select("s.id = ?", entry.keeper) if entry.keeper else []
+        found += self.select(
+            "s.image IN (SELECT ?1 UNION SELECT image FROM pictures WHERE sha256 <> '' AND sha256 = "
+            "(SELECT sha256 FROM pictures WHERE image = ?1))",
+            entry.record.image,
         )
+        return found
 
     def back_to(self, stage: int) -> None:
         """Take all samples that came further than `stage`, or were refused after it, back to it."""
@@ -284,15 +296,16 @@ class Ledger:
     # Pictures
 
     def wanted(self) -> Iterator[str]:
-        """Yield the addresses that samples at FILTERED need and that were not asked for yet.
+        """Yield the addresses that samples at FILTERED need and that were not asked for yet, each once.
 
         In the order of their samples' ids, which scatters hosts. Addresses may be written meanwhile.
         """
         last = ""
         while rows := self._all(
-            "SELECT min(s.id) AS first, s.image FROM samples s LEFT JOIN pictures p USING (image) "
-            "WHERE s.stage = ? AND s.refused = '' AND p.image IS NULL "
-            "GROUP BY s.image HAVING first > ? ORDER BY first LIMIT 10000",
+            "SELECT s.id, s.image FROM samples s LEFT JOIN pictures p USING (image) "
+            "WHERE s.stage = ?1 AND s.refused = '' AND s.id > ?2 AND p.image IS NULL AND NOT EXISTS (SELECT 1 "
+            "FROM samples o WHERE o.image = s.image AND o.stage = ?1 AND o.refused = '' AND o.id < s.id) "
+            "ORDER BY s.id LIMIT 10000",
             FILTERED, last,
         ):  # fmt: skip
             yield from (row[1] for row in rows)
@@ -371,9 +384,10 @@ class Ledger:
         """Yield the hashes of pictures of samples at FETCHED or further that lack `what` ("phash" or "vector")."""
         last = ""
         while rows := self._all(
-            "SELECT DISTINCT p.sha256 FROM samples s JOIN pictures p USING (image) LEFT JOIN looks l USING (sha256) "
-            f"WHERE s.stage >= ? AND s.refused = '' AND p.sha256 > ? AND l.{what} IS NULL ORDER BY p.sha256 LIMIT ?",
-            FETCHED, last, size,
+            "SELECT DISTINCT p.sha256 FROM pictures p LEFT JOIN looks l USING (sha256) "
+            f"WHERE p.sha256 > ? AND l.{what} IS NULL AND EXISTS (SELECT 1 FROM samples s WHERE s.image = p.image "
+            "AND s.stage >= ? AND s.refused = '') ORDER BY p.sha256 LIMIT ?",
+            last, FETCHED, size,
         ):  # fmt: skip
             yield [row[0] for row in rows]
             last = rows[-1][0]

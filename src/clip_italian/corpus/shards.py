@@ -43,15 +43,11 @@ def place_of(identity: str, valid: float) -> tuple[str, float]:
 def write_shards(corpus: Corpus, report: Report) -> Shards:
     """Bring the folder of shards up to date with the samples that came through all stages.
 
-    Raises ClipItalianError when none did, or a picture is damaged (the next build fetches it again), CannotWrite,
-    MissingExtra without pyarrow.
+    Raises ClipItalianError when a picture is damaged (the next build fetches it again), CannotWrite, MissingExtra
+    without pyarrow.
     """
     parquet = _Index(corpus)
     places, counts = _places(corpus)
-    if not places:
-        raise ClipItalianError(
-            f"{corpus.folder}: no sample came through all stages; `clip-italian corpus stats` says where they were lost"
-        )
     known = _known(corpus)
     noted: dict[str, Any] = {}
     written = []
