@@ -26,6 +26,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "tests" / "corpus" / part) for part in (".", "translation")]
 
+import pyarrow.parquet  # noqa: E402
 from deepl_server import KEY, DeepLServer  # noqa: E402
 from server import PictureServer  # noqa: E402
 
@@ -160,7 +161,7 @@ def build_with_kills(plan: Path, out: Path, seconds: float, kills: int) -> int:
         process = subprocess.Popen(
             [*PROGRAM, "build", str(plan), "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(rng.uniform(0.1, 0.5) * seconds)
+        time.sleep(rng.uniform(1.0, 1.0 + 0.15 * seconds))
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     subprocess.run([*PROGRAM, "build", str(plan), "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
@@ -177,8 +178,11 @@ def forget(plan: Path, out: Path, server: PictureServer) -> None:
     sample = next(s for s in read(out / "shards") if s.extra["source"] == "wit")
     needles = [sample.image.read()[-2000:], str(sample.extra["url"]).encode() + b'"', sample.captions[0].text.encode()]
     before = traces(out, needles)
+    assert before, "the photo is looked for where it is"
     subprocess.run([*PROGRAM, "forget", str(plan), str(sample.extra["url"]), "--out", str(out)], check=True)
-    print(f"traces of the photo, its address and its caption: {before} before, {traces(out, needles)} after")
+    after = traces(out, needles)
+    print(f"files with traces of the photo, its address or its caption: {before} before, {after} after")
+    assert not after
     path = str(sample.extra["url"]).partition("?")[0].removeprefix(server.url("").rstrip("/"))
     asked = server.counts[path]
     subprocess.run([*PROGRAM, "build", str(plan), "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
@@ -186,13 +190,15 @@ def forget(plan: Path, out: Path, server: PictureServer) -> None:
 
 
 def traces(folder: Path, needles: list[bytes]) -> int:
-    """Count the files that hold one of the needles; JSON writes captions as they are."""
-    return sum(
-        any(needle in data for needle in needles)
-        for path in folder.rglob("*")
-        if path.is_file()
-        for data in [path.read_bytes()]
-    )
+    """Count the files that hold one of the needles, the index unpacked."""
+    found = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".parquet":
+                data = repr(pyarrow.parquet.read_table(path).to_pylist()).replace("'", '"').encode()
+            found += any(needle in data for needle in needles)
+    return found
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def small(pictures, tmp_path):
     """Write the small corpus's sources; returns a function that builds it into a folder."""
     made.sources(tmp_path, pictures)
 
-    def run(folder="prova", **tables):
+    def run(folder="prova", until="", **tables):
         path = made.plan(tmp_path, pictures, **tables)
-        return build(read_plan(path), tmp_path, tmp_path / folder, text=path.read_text())
+        return build(read_plan(path), tmp_path, tmp_path / folder, text=path.read_text(), until=until)
 
     return run

@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import made
+import numpy as np
 import pyarrow.parquet
 import pytest
+from server import picture
 
+from clip_italian.corpus import shards
 from clip_italian.corpus.build import build
 from clip_italian.corpus.corpus import open_corpus
 from clip_italian.corpus.plan import read_plan
@@ -20,6 +23,7 @@ from clip_italian.corpus.shards import place_of
 from clip_italian.corpus.statistics import statistics
 from clip_italian.data.readers import read
 from clip_italian.errors import BadLedger, BadPlan, Busy, ClipItalianError
+from clip_italian.images import open_image
 
 
 def told(tmp_path, folder="prova"):
@@ -143,6 +147,120 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_goes_on(small, tmp_path):
     )
     assert done.returncode == 1 and "error: " in done.stderr and "kept" in done.stderr, done.stderr
     assert small().shards.fingerprint == expected
+
+
+class Shades:
+    """An encoder that sees brightness and reads lengths."""
+
+    name, dim, fingerprint = "shades", 2, "s" * 64
+
+    def encode_images(self, images):
+        angles = [np.asarray(open_image(image).convert("L")).mean() / 255 for image in images]
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+    def encode_texts(self, texts):
+        angles = [len(text) % 7 / 7 for text in texts]
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def test_the_nearest_captions_stay_and_no_fewer_the_next_time(small, tmp_path, pictures):
+    path = made.plan(tmp_path, pictures, model="shades", similarity={"best": 0.5})
+    plan, load = read_plan(path), lambda name: Shades()
+    first = build(plan, tmp_path, tmp_path / "prova", load=load).shards
+    assert 8 <= sum(first.samples.values()) <= 16
+    again = build(plan, tmp_path, tmp_path / "prova", load=load).shards
+    assert (again.fingerprint, again.written) == (first.fingerprint, ())
+
+
+def test_copies_are_found_however_a_corpus_grew(small, tmp_path, pictures):
+    sources = [{"kind": "wit", "files": ["wit.tsv.gz"]}, {"kind": "wit", "files": ["more.tsv.gz"]}]
+    rows = [made.wit_row(600, "Un cane che dorme", pictures.url("slow/0/5.jpg")),
+            made.wit_row(601, "Una capra", pictures.url("photo/9.jpg")),
+            made.wit_row(602, "Un asino", pictures.url("photo/302.jpg"))]  # fmt: skip
+    made.write_wit(tmp_path / "more.tsv.gz", rows)
+    small(sources=sources[:1])
+    grown = small(sources=sources).shards
+    assert grown.fingerprint == small("fresh", sources=sources).shards.fingerprint
+    assert sum(grown.samples.values()) == 25
+    for left in (sources[1:], sources[:1]):
+        assert (
+            small(sources=left).shards.fingerprint
+            == small(f"only-{left[0]['files'][0]}", sources=left).shards.fingerprint
+        )
+
+
+def test_a_row_of_two_files_stays_when_one_goes(small, tmp_path, pictures):
+    row = made.wit_row(1, "Un cane nel prato", pictures.url("photo/1.jpg"))
+    for name in ("a.tsv.gz", "b.tsv.gz"):
+        made.write_wit(tmp_path / name, [row])
+    sources = [{"kind": "wit", "files": [name]} for name in ("a.tsv.gz", "b.tsv.gz")]
+    small(sources=sources)
+    for left in (sources[1:], sources[:1]):
+        assert sum(small(sources=left).shards.samples.values()) == 1
+
+
+def test_other_evaluations_count_from_the_next_build(small, tmp_path, pictures):
+    first = small().shards
+    small(duplicates={"sets": []})
+    assert "evaluation: mscoco-it-dev" not in told(tmp_path).funnels[1].lost
+    (tmp_path / "test").mkdir()
+    tables = {"duplicates": {"test_sets": ["test"]}}
+    (tmp_path / "test" / "a.jpg").write_bytes(picture(30_000))
+    assert small(**tables).shards.fingerprint == first.fingerprint
+    (tmp_path / "test" / "b.jpg").write_bytes(picture(6))
+    small(**tables)
+    assert told(tmp_path).funnels[1].lost["evaluation: test"] == 1
+
+
+def test_a_shard_written_for_other_settings_is_not_taken_for_this_ones(small, tmp_path, monkeypatch):
+    first = small().shards
+    real = shards.sha256_file
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "sha256_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        small(shards={"samples": 8, "valid": 0.2, "weights": {"wit": 2.0}})
+    monkeypatch.setattr(shards, "sha256_file", real)
+    small()
+    expected = small("fresh").shards
+    assert made.hashes(tmp_path / "prova" / "shards") == made.hashes(tmp_path / "fresh" / "shards")
+    assert expected.fingerprint == first.fingerprint
+
+
+def test_pictures_lost_before_they_were_looked_at_are_fetched_again(small, tmp_path):
+    expected = small("whole").shards.fingerprint
+    small(until="duplicates")
+    with open_corpus(read_plan(tmp_path / "corpus.toml"), tmp_path, tmp_path / "prova") as corpus:
+        corpus.ledger._connection.execute("DELETE FROM looks")
+    stored = sorted((tmp_path / "prova" / "pictures").rglob("*.jpg"))
+    stored[0].unlink()
+    stored[1].write_bytes(b"")
+    assert small().shards.fingerprint == expected
+
+
+def test_hostile_rows_are_skipped_and_told(small, tmp_path, pictures):
+    lines = [
+        {"image_path": "http://[1.2.3]/a.jpg", "captions": ["Un cane nel prato"]},
+        {"image_path": pictures.url("photo/1.jpg"), "captions": ["Un gatto nel prato"], "page": "http://["},
+        {"image_path": pictures.url("photo/2.jpg"), "captions": ["Una mucca nel prato"], "x": float("nan")},
+        {"image_path": pictures.url("photo/3.jpg"), "captions": ["Una capra nel prato"], "x": "\ud800"},
+        {"image_path": "../../../../etc/passwd", "captions": ["Un asino nel prato"]},
+        {"image_path": "/etc/hostname", "captions": ["Un mulo nel prato"]},
+        {"image_path": "/dev/zero", "captions": ["Un pozzo nel prato"]},
+        {"image_path": "foto/mio.jpg", "captions": ["<script>alert(1)</script> Un cavallo nel prato"]},
+    ]
+    (tmp_path / "foto").mkdir()
+    (tmp_path / "foto" / "mio.jpg").write_bytes(picture(40))
+    (tmp_path / "all.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    built = small(sources=[{"kind": "json-lines", "files": ["all.jsonl"]}])
+    urls = {sample.extra["url"] for sample in read(tmp_path / "prova" / "shards")}
+    assert urls == {pictures.url("photo/1.jpg"), "foto/mio.jpg"} and built.shards.shards
+    [funnel] = told(tmp_path).funnels
+    assert funnel.lost == {"fetching: missing": 3} or funnel.lost == {"fetching: missing": 3, "fetching: bad_url": 1}
+    assert funnel.skipped_rows + sum(funnel.lost.values()) == 6
+    assert "<script>" not in (tmp_path / "prova" / "card.html").read_text()
 
 
 def test_one_at_a_time(small, tmp_path):

@@ -8,7 +8,7 @@ from server import picture
 
 from clip_italian.corpus.build import build, finish
 from clip_italian.corpus.corpus import SILENT, open_corpus
-from clip_italian.corpus.leaving import forget, trained_on
+from clip_italian.corpus.leaving import forget, meant, trained_on
 from clip_italian.corpus.plan import read_plan
 from clip_italian.data.readers import read
 from clip_italian.data.sample import _open
@@ -20,7 +20,7 @@ def leave(tmp_path):
     def run(what, folder="prova"):
         plan = read_plan(tmp_path / "corpus.toml")
         with open_corpus(plan, tmp_path, tmp_path / folder) as corpus:
-            left = forget(corpus, what)
+            left = forget(corpus, meant(corpus, what))
             return left, finish(corpus, SILENT, None)
 
     return run
@@ -72,6 +72,7 @@ def test_the_picture_does_not_come_back_from_elsewhere(small, tmp_path, pictures
     assert leave(pictures.url("photo/5.jpg"))[0].samples == 1
     copies = {
         "same bytes": pictures.url("slow/0/5.jpg"), "another size": pictures.url("photo/5.jpg?w=160&h=120"),
+        "mirrored": pictures.url("photo/5.jpg?o=2"), "by a redirection": pictures.url("hops/1/5.jpg"),
         "another picture": pictures.url("photo/301.jpg"),
     }  # fmt: skip
     rows = [made.wit_row(400 + i, f"Una {name} sul tavolo", url) for i, (name, url) in enumerate(copies.items())]
@@ -121,8 +122,48 @@ def test_what_is_nothing_is_refused(small, leave, what):
         leave(what)
 
 
+def test_an_address_is_known_in_all_its_spellings(small, tmp_path, pictures, leave):
+    small()
+    for number, spelling in enumerate(["{}?utm_source=x", "{}#anker", " {} "]):
+        url = pictures.url(f"photo/{number + 8}.jpg")
+        assert leave(spelling.format(url))[0].samples == 1 and url not in urls(tmp_path)
+
+
+def test_a_forgotten_domain_is_not_entered_by_a_redirection(small, tmp_path, pictures, leave):
+    rows = [made.wit_row(1, "Un cane nel prato", pictures.url(f"to?url={pictures.url('photo/1.jpg', 'localhost')}")),
+            made.wit_row(2, "Un gatto nel prato", pictures.url("photo/2.jpg"))]  # fmt: skip
+    made.write_wit(tmp_path / "wit.tsv.gz", rows)
+    sources = [{"kind": "wit", "files": ["wit.tsv.gz"]}]
+    assert sum(small(sources=sources).shards.samples.values()) == 2
+    other = tmp_path / "other"
+    with open_corpus(read_plan(tmp_path / "corpus.toml"), tmp_path, other) as corpus, corpus.ledger.transaction():
+        corpus.ledger.bury([("domain", "localhost")], "2026-01-01T00:00:00")
+    built = build(read_plan(tmp_path / "corpus.toml"), tmp_path, other)
+    assert sum(built.shards.samples.values()) == 1
+    assert len(list((other / "pictures").rglob("*.jpg"))) == 1
+
+
+def test_what_no_sample_leads_to_any_more_is_swept(small, tmp_path, pictures):
+    small()
+    stored = len(list((tmp_path / "prova" / "pictures").rglob("*.jpg")))
+    made.write_wit(tmp_path / "wit.tsv.gz", [made.wit_row(2, "Un gatto nel prato", pictures.url("photo/2.jpg"))])
+    small()
+    assert stored > 20 and len(list((tmp_path / "prova" / "pictures").rglob("*.jpg"))) == 1
+    assert not traces(tmp_path / "prova", pictures.url("photo/3.jpg"))
+
+
+def test_tombstones_go_along_to_other_corpora(small, tmp_path, pictures, leave):
+    small()
+    leave(pictures.url("photo/4.jpg"))
+    small("other", gone=["prova/gone.tsv"])
+    assert pictures.url("photo/4.jpg") not in {s.extra["url"] for s in read(tmp_path / "other" / "shards")}
+    (tmp_path / "bad.tsv").write_text("address\tabc\n")
+    with pytest.raises(BadPlan, match=r"bad\.tsv, line 1: not a tombstone"):
+        small("third", gone=["bad.tsv"])
+
+
 def test_models_that_learned_from_a_corpus_are_found(tmp_path):
-    noted = {"a": {"corpora": ["prova"]}, "b": {"corpora": ["altra"]}, "c": None, "d": {"recipe": {}}}
+    noted = {"a": {"corpora": ["prova"]}, "b": {"corpora": ["altra"]}, "c": None, "d": {"corpora": None}}
     for name, notes in noted.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.json").write_text(json.dumps({"notes": notes}))

@@ -31,24 +31,36 @@ def register(app: typer.Typer) -> None:
     app.add_typer(corpus, name="corpus")
 
 
-def build(plan: Plan, out: Out = None) -> None:
+def build(
+    plan: Plan,
+    out: Out = None,
+    until: Annotated[
+        str, typer.Option(help="Stop before this stage: filtering, fetching, duplicates, translation, scoring, shards.")
+    ] = "",
+) -> None:
     """Build the corpus, or go on with it.
 
     Run it again after ^C, a crash or a change of the plan: what is done is not done again.
 
     Example: clip-italian corpus build corpus.toml
     """
+    from ..corpus.build import STAGES
     from ..corpus.build import build as make
     from ..corpus.statistics import statistics
 
+    if until and until not in STAGES[1:]:
+        raise typer.BadParameter(f"{until}: no stage; there are {', '.join(STAGES[1:])}", param_hint="--until")
     read, root, folder = _place(plan, out)
     with _report() as report:
-        built = make(read, root, folder, text=plan.read_text("utf-8"), report=report)
+        built = make(read, root, folder, text=plan.read_text("utf-8"), until=until, report=report)
     console = Console(soft_wrap=True, highlight=False)
     with _opened(read, root, folder) as corpus:
         _show(statistics(corpus), console)
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in built.seconds.items() if seconds >= 0.05)
     console.print(f"took: {took}", markup=False)
+    if built.shards is None:
+        console.print(f"{folder}: stopped before {until}; the same command without --until goes on", markup=False)
+        return
     anew = f", {len(built.shards.written)} of them written now" if built.shards.written else ", all as they were"
     console.print(
         f"{folder}: {built.shards.shards} shards{anew}; fingerprint {built.shards.fingerprint[:16]}; see card.html",
@@ -186,6 +198,7 @@ def forget(
         list[Path] | None, typer.Option(exists=True, file_okay=False, help="Folders to look for models in; repeatable.")
     ] = None,
     out: Out = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much would go.")] = False,
 ) -> None:
     """Take a picture, or all of a domain, out of everything, for good.
 
@@ -196,13 +209,20 @@ def forget(
     """
     from ..corpus.build import finish
     from ..corpus.leaving import forget as take_out
-    from ..corpus.leaving import trained_on
+    from ..corpus.leaving import meant, trained_on
     from ..encoder import load
 
     read, root, folder = _place(plan, out)
+    encoder = load(read.model) if read.model and not dry_run else None
     with _opened(read, root, folder) as corpus, _report() as report:
-        left = take_out(corpus, what)
-        shards = finish(corpus, report, load(read.model) if read.model else None)
+        wanted = meant(corpus, what)
+        if dry_run:
+            typer.echo(f"{len(wanted.entries):,} samples would go; nothing was written")
+            return
+        left = take_out(corpus, wanted)
+        shards = finish(corpus, report, encoder)
+    if not left.samples:
+        typer.echo("the corpus had no sample of it; a tombstone keeps it out from now on", err=True)
     typer.echo(
         f"{left.samples:,} samples, {left.pictures:,} pictures and {left.translations:,} translations are gone; "
         f"{len(shards.written)} of {shards.shards} shards were written anew"

@@ -24,6 +24,8 @@ _APPLICATION = 0x434C494C  # "CLIL"
 _WAIT_S = 30.0
 # How far a sample has come: through reading, filters, fetching, duplicates, translation, scores.
 READ, FILTERED, FETCHED, UNIQUE, TRANSLATED, SCORED = range(6)
+FAR = "not among the nearest"
+_MANY = 500  # values in one query
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -166,6 +168,17 @@ class Ledger:
 
     # Samples
 
+    @staticmethod
+    def fault(record: Record) -> str:
+        """Say why a record cannot be kept, "" when it can: halves of characters, numbers that are none."""
+        try:
+            _dump(record.to_json()).encode()
+        except UnicodeEncodeError:
+            return "holds bytes that are no text (is a file's name not UTF-8?); rename it, or mend the row"
+        except (ValueError, TypeError) as error:
+            return f"holds what JSON cannot ({error}); mend or remove the row"
+        return ""
+
     def add(self, records: Iterable[Record], reader: str) -> int:
         """Add records that are not known yet; returns how many were new. reader: what `forget_reader` removes.
 
@@ -183,8 +196,14 @@ class Ledger:
         return [row[0] for row in self._all("SELECT DISTINCT reader FROM samples ORDER BY reader")]
 
     def forget_reader(self, reader: str) -> int:
-        """Remove the samples of a source that is no longer in the plan; returns how many."""
+        """Remove the samples of a source that is no longer in the plan; returns how many.
+
+        Another source may have the same samples, and copies may have lost the one that stayed: all sources are to be
+        read again, and all samples to be compared anew, which is noted.
+        """
         with self.transaction():
+            self._connection.execute("UPDATE meta SET value = '' WHERE key GLOB 'read *'")
+            self.write_note("compare", "anew")
             return self._connection.execute("DELETE FROM samples WHERE reader = ?", (reader,)).rowcount
 
     def batches(self, stage: int, size: int) -> Iterator[list[Entry]]:
@@ -227,6 +246,7 @@ class Ledger:
                 "UPDATE samples SET refused = ?, keeper = ? WHERE id = ?",
                 ((reason, keeper, identity) for identity, reason, keeper in reasons),
             )
+            self.write_note("compare", "")
 
     def same_picture(self, entry: Entry) -> list[Entry]:
         """Return the samples that were refused as copies of one and have the very same picture."""
@@ -266,8 +286,11 @@ class Ledger:
 
     def entries(self, ids: Sequence[str]) -> list[Entry]:
         """Return samples by id, in the order that is asked for; those that are not here are left out."""
-        rows = self._all(f"SELECT {_ENTRY} FROM samples s WHERE s.id IN ({', '.join('?' * len(ids))})", *ids)
-        found = {row[0]: _entry(row) for row in rows}
+        found: dict[str, Entry] = {}
+        for start in range(0, len(ids), _MANY):
+            some = ids[start : start + _MANY]
+            rows = self._all(f"SELECT {_ENTRY} FROM samples s WHERE s.id IN ({', '.join('?' * len(some))})", *some)
+            found |= {row[0]: _entry(row) for row in rows}
         return [found[identity] for identity in ids if identity in found]
 
     def ids(self, stage: int) -> list[str]:
@@ -360,6 +383,25 @@ class Ledger:
                 (FILTERED, image, FETCHED),
             )
 
+    def forget_stored(self, sha256: str) -> None:
+        """Forget a picture that is lost or damaged, so that its addresses are asked for again."""
+        for image in [row[0] for row in self._all("SELECT image FROM pictures WHERE sha256 = ?", sha256)]:
+            self.forget_picture(image)
+
+    def orphans(self) -> list[tuple[str, str]]:
+        """Return (address, SHA-256) of the pictures of which there is no sample any more."""
+        return self._all(
+            "SELECT image, sha256 FROM pictures p WHERE NOT EXISTS (SELECT 1 FROM samples s WHERE s.image = p.image)"
+        )
+
+    def remove_pictures(self, images: Sequence[str]) -> list[str]:
+        """Forget addresses; returns the hashes of pictures that nothing needs now. Call it within a transaction."""
+        hashes = {picture.sha256 for picture in self.pictures_of(images).values() if picture.sha256}
+        self._connection.executemany("DELETE FROM pictures WHERE image = ?", [(image,) for image in images])
+        unused = [h for h in sorted(hashes) if self._one("SELECT 1 FROM pictures WHERE sha256 = ?", h) is None]
+        self._connection.executemany("DELETE FROM looks WHERE sha256 = ?", [(sha256,) for sha256 in unused])
+        return unused
+
     def statuses(self) -> list[tuple[str, int]]:
         """Return (status, how many addresses)."""
         return self._all("SELECT status, count(*) FROM pictures GROUP BY status ORDER BY 2 DESC, 1")
@@ -418,11 +460,15 @@ class Ledger:
             kept = sum(not one.dropped for one in _load_told(captions))
             yield Look(identity, image, sha256, pixels, phash % 2**64, kept, vector or b"")
 
-    def phashes(self, hashes: Sequence[str]) -> list[int]:
-        """Return the perceptual hashes of pictures, of those that have one."""
-        marks = ", ".join("?" * len(hashes))
-        rows = self._all(f"SELECT phash FROM looks WHERE phash NOT NULL AND sha256 IN ({marks})", *hashes)
-        return [row[0] % 2**64 for row in rows]
+    def phashes(self, hashes: Sequence[str]) -> dict[str, int]:
+        """Return SHA-256 → perceptual hash of pictures, of those that have one."""
+        found: dict[str, int] = {}
+        for start in range(0, len(hashes), _MANY):
+            some = hashes[start : start + _MANY]
+            marks = ", ".join("?" * len(some))
+            rows = self._all(f"SELECT sha256, phash FROM looks WHERE phash NOT NULL AND sha256 IN ({marks})", *some)
+            found |= {sha256: phash % 2**64 for sha256, phash in rows}
+        return found
 
     def vectors(self, hashes: Sequence[str]) -> dict[str, bytes]:
         """Return sha256 → vector, of those that have one."""
@@ -435,21 +481,21 @@ class Ledger:
     def keep_best(self, share: float) -> None:
         """Drop the Italian captions of samples at SCORED that are not among the nearest to their pictures.
 
-        share: of all captions that were kept, which stays. A sample of which none is left is refused.
+        share: of all captions that nothing else drops, which stays. A sample of which none is left is refused. It
+        begins anew each time, so that the same samples always keep the same captions.
         """
         rows = self._all(
-            "SELECT s.id, t.value ->> 'similarity' FROM samples s, json_each(s.italian) t "
-            "WHERE s.stage = ? AND s.refused = '' AND t.value ->> 'dropped' = '' AND t.value ->> 'similarity' NOT NULL",
-            SCORED,
-        )
+            "SELECT s.id, t.value ->> 'similarity' FROM samples s, json_each(s.italian) t WHERE s.stage = ? "
+            "AND s.refused IN ('', ?) AND t.value ->> 'dropped' IN ('', ?) AND t.value ->> 'similarity' NOT NULL",
+            SCORED, f"scores: {FAR}", FAR,
+        )  # fmt: skip
         if not rows:
             return
         cosines = sorted((row[1] for row in rows), reverse=True)
         border = cosines[max(1, round(share * len(cosines))) - 1]
-        low = sorted({identity for identity, cosine in rows if cosine < border})
-        for start in range(0, len(low), 1000):
-            entries = [entry for identity in low[start : start + 1000] if (entry := self.entry(identity))]
-            self.settle(_without_far(entry, border) for entry in entries)
+        ids = sorted({identity for identity, _ in rows})
+        for start in range(0, len(ids), _MANY):
+            self.settle(_nearest(entry, border) for entry in self.entries(ids[start : start + _MANY]))
 
     # What has left
 
@@ -461,25 +507,32 @@ class Ledger:
         """Return the values of all tombstones of a kind."""
         return {row[0] for row in self._all("SELECT value FROM gone WHERE kind = ?", kind)}
 
+    def stones(self) -> list[tuple[str, str, str]]:
+        """Return all tombstones: (kind, value, time)."""
+        return self._all("SELECT kind, value, at FROM gone ORDER BY kind, value")
+
+    def is_used(self, sha256: str) -> bool:
+        """Tell whether some address has this picture."""
+        return self._one("SELECT 1 FROM pictures WHERE sha256 = ?", sha256) is not None
+
     def count_gone(self) -> int:
         """Return how many tombstones name an address, a domain, a picture or a sample."""
         row = self._one("SELECT count(*) FROM gone WHERE kind <> 'look'")
         return int(row[0]) if row else 0
 
-    def remove(self, ids: Sequence[str]) -> list[str]:
-        """Remove samples with all that only they had; returns the hashes of pictures no sample needs any longer.
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove samples; call it within a transaction. Their copies, if any are left, are to be compared anew."""
+        self._connection.executemany("DELETE FROM samples WHERE id = ?", [(identity,) for identity in ids])
+        if ids:
+            self.write_note("compare", "anew")
 
-        Call it within a transaction.
-        """
-        pairs = [(identity,) for identity in ids]
-        images = {row[0] for i in ids for row in self._all("SELECT image FROM samples WHERE id = ?", i)}
-        self._connection.executemany("DELETE FROM samples WHERE id = ?", pairs)
-        free = [image for image in images if self._one("SELECT 1 FROM samples WHERE image = ?", image) is None]
-        hashes = {p.sha256 for p in self.pictures_of(sorted(free)).values() if p.sha256}
-        self._connection.executemany("DELETE FROM pictures WHERE image = ?", [(image,) for image in free])
-        unused = [h for h in sorted(hashes) if self._one("SELECT 1 FROM pictures WHERE sha256 = ?", h) is None]
-        self._connection.executemany("DELETE FROM looks WHERE sha256 = ?", [(sha256,) for sha256 in unused])
-        return unused
+    def places(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (sample's id or "", address, page, where the last redirection led) of samples and of orphans."""
+        yield from self._connection.execute(
+            "SELECT s.id, s.image, s.record ->> 'page', coalesce(p.final_url, '') FROM samples s LEFT JOIN pictures p "
+            "USING (image) UNION ALL SELECT '', image, '', final_url FROM pictures p WHERE NOT EXISTS (SELECT 1 FROM "
+            "samples s WHERE s.image = p.image)"
+        )
 
     def select(self, where: str, *values: Any) -> list[Entry]:
         """Return samples, by id, that meet a condition on the columns of samples s and pictures p."""
@@ -508,19 +561,19 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     return Entry(identity, known, stage, refused, _load_told(captions), _load_told(italian), keeper)
 
 
-def _without_far(entry: Entry, border: float) -> Entry:
+def _nearest(entry: Entry, border: float) -> Entry:
     italian = tuple(
-        replace(one, dropped="not among the nearest")
-        if not one.dropped and one.similarity is not None and one.similarity < border
+        replace(one, dropped=FAR if one.similarity < border else "")
+        if one.dropped in ("", FAR) and one.similarity is not None
         else one
         for one in entry.italian
     )
-    left = [one for one in italian if not one.dropped]
-    return replace(entry, italian=italian, refused=entry.refused if left else "scores: not among the nearest")
+    left = any(not one.dropped for one in italian)
+    return replace(entry, italian=italian, refused="" if left else f"scores: {FAR}")
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def _dump_told(told: Sequence[Told]) -> str:

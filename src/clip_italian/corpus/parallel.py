@@ -5,12 +5,17 @@ Public names: map_batches, Where.
 
 import itertools
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal, TypeVar
 
-from ..errors import MissingExtra
+from ..errors import ClipItalianError, MissingExtra
 
 Where = Literal["processes", "ray"]
 Batch = TypeVar("Batch")
@@ -35,7 +40,7 @@ def map_batches(
     else:
         # Not forked: the parent has threads (SQLite's, onnxruntime's), which a fork would leave without their owner.
         context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_live_with, initargs=(os.getpid(),)) as pool:
             waiting: deque[tuple[Batch, Future[Result]]] = deque()
             try:
                 for batch in batches:
@@ -45,8 +50,27 @@ def map_batches(
                         yield first, future.result()
                 for batch, future in waiting:
                     yield batch, future.result()
+            except BrokenProcessPool as error:
+                raise ClipItalianError(
+                    "a worker process ended, perhaps for want of memory; run again with fewer: run.jobs in the plan"
+                ) from error
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _live_with(parent: int) -> None:
+    """Leave ^C to the parent, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while True:
+            time.sleep(1)
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _over_ray(
@@ -60,8 +84,6 @@ def _over_ray(
             'run.where = "processes"'
         ) from error
     if not ray.is_initialized():
-        import os
-
         local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": jobs, "include_dashboard": False}
         ray.init(log_to_driver=False, **local)
     remote = ray.remote(function)

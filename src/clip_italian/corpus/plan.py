@@ -56,7 +56,8 @@ class RunPlan(_Table):
     @property
     def workers(self) -> int:
         """Return how many workers there are."""
-        return self.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.jobs or here or 1
 
 
 class CorpusPlan(_Table):
@@ -67,6 +68,9 @@ class CorpusPlan(_Table):
         default="clip-italian-small",
         description='what `load` opens, to compare pictures with each other and with captions; "": hashes alone. The '
         "limits of [duplicates] were measured with this one",
+    )
+    gone: tuple[str, ...] = Field(
+        default=(), description="files gone.tsv of other corpora: what has left those does not come into this one"
     )
     sources: tuple[SourcePlan, ...] = Field(min_length=1)
     filters: FilterPlan = FilterPlan()

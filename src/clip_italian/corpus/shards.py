@@ -3,7 +3,8 @@
 Public names: write_shards, Shards, place_of.
 
 A sample's split and shard depend on its id and the number of shards alone; a shard's bytes on its samples alone. A
-shard that is as it should be is left so: taking one sample out writes one shard anew.
+shard that is as it should be is left so: taking one sample out writes its shard anew, or all where one shard fewer
+is enough.
 """
 
 import hashlib
@@ -48,7 +49,6 @@ def write_shards(corpus: Corpus, report: Report) -> Shards:
     """
     parquet = _Index(corpus)
     places, counts = _places(corpus)
-    known = _known(corpus)
     noted: dict[str, Any] = {}
     written = []
     total = _weights(corpus, places)
@@ -57,7 +57,7 @@ def write_shards(corpus: Corpus, report: Report) -> Shards:
             members = [_Member(corpus, entry, picture) for entry, picture in _entries(corpus, ids)]
             digest = sha256_parts([member.digest for member in members])
             path = corpus.shards / name
-            before = known.get(name, {})
+            before = _noted(corpus, name)
             if before.get("digest") == digest and path.is_file() and path.stat().st_size == before.get("size"):
                 noted[name] = before
             else:
@@ -148,27 +148,25 @@ def _entries(corpus: Corpus, ids: Sequence[str]) -> Iterator[tuple[Entry, Pictur
 
 
 def _write(corpus: Corpus, name: str, members: Sequence[_Member], digest: str) -> dict[str, Any]:
-    """Write a shard whose bytes depend on its members alone."""
+    """Write a shard whose bytes depend on its members alone; trusted only once the ledger says that it is whole."""
     path = corpus.shards / name
+    with corpus.ledger.transaction():
+        corpus.ledger.write_note(f"shard {name}", "")
     with atomic_write(path) as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for member in members:
             for ending, data in (("jpg", member.picture_bytes()), ("json", member.json)):
                 about = tarfile.TarInfo(f"{member.entry.id}.{ending}")
                 about.size = len(data)
                 tar.addfile(about, io.BytesIO(data))
-    return {
-        "digest": digest, "sha256": sha256_file(path), "size": path.stat().st_size, "samples": len(members),
-    }  # fmt: skip
+    told = {"digest": digest, "sha256": sha256_file(path), "size": path.stat().st_size, "samples": len(members)}
+    with corpus.ledger.transaction():
+        corpus.ledger.write_note(f"shard {name}", json.dumps(told))
+    return told
 
 
-def _known(corpus: Corpus) -> dict[str, Any]:
-    path = corpus.shards / "shards.json"
-    try:
-        return dict(json.loads(path.read_text("utf-8"))["shards"])
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError):
-        return {}  # half of another program's file, or none: every shard is written anew
+def _noted(corpus: Corpus, name: str) -> dict[str, Any]:
+    noted = corpus.ledger.note(f"shard {name}")
+    return dict(json.loads(noted)) if noted else {}
 
 
 def _tidy(corpus: Corpus, wanted: Mapping[str, Any]) -> None:

@@ -156,6 +156,7 @@ def _short(reasons: Counter[str]) -> Counter[str]:
     joined = Counter[str]()
     for reason, count in reasons.items():
         stage, _, rest = reason.partition(": ")
-        rest = rest.partition(" as ")[0] if stage == "duplicate" else rest.partition(": ")[0]
+        rest = rest.partition(" as ")[0] if stage == "duplicate" else rest
+        rest = rest.partition(": ")[0] if stage == "evaluation" else rest
         joined[f"{stage}: {rest}"] += count
     return joined

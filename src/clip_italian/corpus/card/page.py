@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import resources
+from typing import Any
 
 from PIL import Image
 
@@ -42,7 +43,7 @@ def write_card(corpus: Corpus, shards: Shards, told: Statistics) -> None:
         _section("Samples", _grid(corpus), "The first by their ids, which are hashes: a fair draw."),
         _section("Plan", f"<pre>{escape(corpus.plan.model_dump_json(indent=1, exclude_defaults=True))}</pre>",
                  "What differs from the defaults. The list of ids, ids.txt, and this plan are the corpus: anyone "
-                 "who has the sources can build it again, less what has left."),
+                 "who has the sources can build it again; what has left is in gone.tsv, which other plans can name."),
     ]  # fmt: skip
     style = resources.files(__package__).joinpath("card.css").read_text("utf-8")
     title = escape(told.name)
@@ -133,9 +134,20 @@ def _translation(corpus: Corpus, told: Statistics) -> str:
     if not path.is_file():
         return f"<p>{translated:,} captions are translated; nobody has rated them yet (corpus sheet).</p>"
     found = json.loads(path.read_text("utf-8"))
-    rows = [(str(name), f"{value:.3f}" if isinstance(value, float) else str(value)) for name, value in found.items()
-            if isinstance(value, str | int | float)]  # fmt: skip
-    return f"<p>{translated:,} captions are translated.</p>" + _table(("", ""), rows)
+    rows = [_rated(name, one) for name, one in {"all": found["overall"], **found["strata"]}.items()]
+    return f"<p>{translated:,} captions are translated; {len(found['raters'])} people rated a sample.</p>" + _table(
+        ("", "rated", "mean", "1", "2", "3", "4", "agreement (Gwet)"), rows
+    )
+
+
+def _rated(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    mean = "-" if one["mean"] is None else f"{one['mean']:.2f}"
+    if one["low"] is not None:
+        mean += f" ({one['low']:.2f}–{one['high']:.2f})"
+    agreed = one["agreement"]
+    said = "-" if agreed is None else f"{agreed['value']:.3f} ({agreed['low']:.3f}–{agreed['high']:.3f})"
+    counts = (str(one["distribution"].get(value, 0)) for value in ("1", "2", "3", "4"))
+    return (name, str(one["rated"]), mean, *counts, said)
 
 
 def _licences(told: Statistics) -> str:

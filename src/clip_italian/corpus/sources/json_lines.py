@@ -66,7 +66,7 @@ class JsonLines(Source):
         told = {name: text(line.pop(name), where, f'"{name}"') for name in _TOLD if line.get(name)}
         return Record(
             source=self.kind,
-            key=key,
+            key=image,
             image=image,
             captions=tuple(captions),
             licence=told.get("licence", self.licence),

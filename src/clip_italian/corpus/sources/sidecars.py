@@ -27,7 +27,7 @@ class Folder(Source):
     attribution: str = Field(default="", description="whom to name")
 
     def records(self, root: Path, on_skip: OnSkip) -> Iterator[Record]:
-        """Yield a record a picture, sorted; its path from the folder is the key. Raises BadRecord without a folder."""
+        """Yield a record a picture, sorted; its path is the key. Raises BadRecord without a folder."""
         place = root / self.folder
         if not place.is_dir():
             raise BadRecord(f"{place}: no such folder; put it there or name it in `folder`")
@@ -42,7 +42,7 @@ class Folder(Source):
                 continue
             yield Record(
                 source=self.kind,
-                key=sample.key,
+                key=relative_name(sample.image.path, root),
                 image=relative_name(sample.image.path, root),
                 captions=tuple(SourceCaption(text, self.language, self.origin, self.engine) for text in texts),
                 licence=self.licence,

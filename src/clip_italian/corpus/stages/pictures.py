@@ -4,6 +4,7 @@ Public names: run.
 """
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...data.readers.tars import index
+from ...data.readers.tars import index, is_tar
 from ...data.sample import ImageRef
 from ...errors import BadRecord, CorruptImage
+from ...images import printable
 from ..corpus import Corpus, Report
 from ..fetching.fetch import fetch
 from ..fetching.outcome import Job, Outcome
@@ -56,8 +58,9 @@ class _Writing:
 
     def take(self, picture: Picture) -> None:
         """Keep it for the next transaction; a picture that has left is thrown away."""
-        if picture.sha256 in self.gone.pictures:
-            self.corpus.store.remove(picture.sha256)
+        if picture.sha256 in self.gone.pictures or self.gone.covers_place(picture.final_url):
+            if picture.sha256 and not self.corpus.ledger.is_used(picture.sha256):
+                self.corpus.store.remove(picture.sha256)
             picture = Picture(picture.image, "left", picture.http_status, fetched_at=picture.fetched_at)
         self.waiting.append(picture)
         self.done += 1
@@ -80,7 +83,7 @@ def _is_remote(image: str) -> bool:
 
 def _local(corpus: Corpus, images: Iterable[str]) -> Iterator[Picture]:
     """Take in the pictures that lie in files and tars, in a few threads."""
-    find = _Files(corpus.root)
+    find = _Files(corpus.root, corpus.plan.fetching.max_bytes)
     local = (image for image in images if not _is_remote(image))
     with ThreadPoolExecutor(corpus.plan.fetching.threads) as pool:
         while some := list(itertools.islice(local, 256)):
@@ -105,21 +108,32 @@ def _taken_in(corpus: Corpus, image: str, find: Callable[[str], ImageRef]) -> Pi
 class _Files:
     """Finds local pictures; each tar is read through once."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, most: int) -> None:
+        self.root, self.most = root, most
         self.tars: dict[str, dict[str, ImageRef]] = {}
 
     def __call__(self, image: str) -> ImageRef:
         """Return where a picture lies. Raises BadRecord when it does not."""
         match = _MEMBER.fullmatch(image)
+        path = self._inside(match[1] if match else image)
         if match is None:
-            return ImageRef(self.root / image)
+            return ImageRef(path)
         if match[1] not in self.tars:
-            path = self.root / match[1]
-            if not path.is_file():
-                raise BadRecord(f"{path}: there is no such tar; put it there or mend the source")
             self.tars[match[1]] = index(path)
         found = self.tars[match[1]].get(match[2])
         if found is None:
             raise BadRecord(f"{self.root / match[1]}: has no member {match[2]}; mend the source")
         return found
+
+    def _inside(self, name: str) -> Path:
+        """Return a plain file in the plan's folder: data must not name any file of this machine. Raises BadRecord."""
+        path = Path(os.path.normpath(self.root / name))
+        if not path.is_relative_to(self.root):
+            raise BadRecord(
+                f"{printable(path)}: lies outside the plan's folder; put it, or a link to its folder, there"
+            )
+        if not path.is_file():
+            raise BadRecord(f"{printable(path)}: there is no such file; put it there or mend the source")
+        if not is_tar(path) and path.stat().st_size > self.most:
+            raise BadRecord(f"{printable(path)}: has more than max_bytes; make it smaller")
+        return path

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ...files import sha256_parts
+from ...images import printable
 from ..corpus import Corpus, Report
 from ..leaving import Gone
 from ..record import Record
@@ -30,15 +31,24 @@ def run(corpus: Corpus, report: Report) -> None:
         if reader not in wanted:
             corpus.ledger.forget_reader(reader)
     for reader, source in wanted.items():
-        if corpus.ledger.note(f"read {reader}") != "done":
+        # A crawler goes on from its own state, and has more to tell every day.
+        if corpus.ledger.note(f"read {reader}") != "done" or not _has_files(source):
             _read(corpus, report, reader, source)
 
 
 def reader_of(source: BaseModel, root: Path) -> str:
-    """Name a source by its settings and the state of its files. Raises BadRecord when one is missing."""
-    files = find_files(root, getattr(source, "files", ()))
-    states = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return sha256_parts([source.model_dump_json().encode(), *(state.encode() for state in states)])[:16]
+    """Name a source by its settings and the state of the files it reads. Raises BadRecord when one is missing."""
+    paths = find_files(root, getattr(source, "files", ()))
+    for name in ("folder", "images", "only"):
+        place = root / value if isinstance(value := getattr(source, name, None), str) else None
+        if place is not None and place.is_dir():
+            paths += sorted(path for path in place.rglob("*") if path.is_file())
+        elif place is not None and place.exists():
+            paths.append(place)
+    states = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
+    return sha256_parts([source.model_dump_json().encode(), *(state.encode("utf-8", "replace") for state in states)])[
+        :16
+    ]
 
 
 def skips(corpus: Corpus, reader: str) -> tuple[int, list[str]]:
@@ -46,6 +56,10 @@ def skips(corpus: Corpus, reader: str) -> tuple[int, list[str]]:
     noted = corpus.ledger.note(f"skips {reader}")
     count, messages = json.loads(noted) if noted else (0, [])
     return count, messages
+
+
+def _has_files(source: BaseModel) -> bool:
+    return hasattr(source, "files") or hasattr(source, "folder")
 
 
 def _read(corpus: Corpus, report: Report, reader: str, source: BaseModel) -> None:
@@ -62,7 +76,12 @@ def _read(corpus: Corpus, report: Report, reader: str, source: BaseModel) -> Non
     records = source.records(corpus.root, skipped)  # type: ignore[attr-defined]
     seen = 0
     while some := list(itertools.islice(records, _BATCH)):
-        kept: list[Record] = [record for record in some if not gone.covers(record)]
+        kept = list[Record]()
+        for record in some:
+            if fault := ledger.fault(record):
+                skipped(f"{kind}, {printable(record.key)[:200]}: {fault}")
+            elif not gone.covers(record):
+                kept.append(record)
         with ledger.transaction():
             ledger.add(kept, reader)
         seen += len(some)

@@ -23,7 +23,12 @@ def run(corpus: Corpus, report: Report, translator: Translator | None) -> None:
         english = list(dict.fromkeys(text for entry in whole for text in _english(entry)))
         translated = _translated(english, translator) if translator else {}
         engine = translator.engine if translator else ""
-        corpus.ledger.settle([_settled(entry, translated, engine) for entry in whole])
+        corpus.ledger.settle(
+            [
+                replace(_settled(entry, translated, engine), captions=own.captions)
+                for own, entry in zip(entries, whole, strict=True)
+            ]
+        )
         done += len(entries)
         report.work("translating", done, total)
 

@@ -4,6 +4,7 @@ Public names: run.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,18 +13,16 @@ from ..corpus import Corpus, Report
 from ..duplicates.combine import Pictures, find_duplicates
 from ..duplicates.evaluation import EvaluationSet
 from ..leaving import Gone
-from ..ledger import UNIQUE, Look
-from .looks import vector_array
+from ..ledger import FETCHED, UNIQUE, Look
 
 _AT_ONCE = 20_000  # pictures compared with the evaluation's at a time
 
 
 def run(corpus: Corpus, report: Report, encoder: Encoder | None) -> None:
-    """Settle all samples whose pictures are there. Memory: about 1 KB a sample, with vectors of 256 numbers."""
-    samples = list(corpus.ledger.looks())
+    """Settle all samples whose pictures are there. Memory: about 2 KB a sample with vectors of 512 numbers."""
+    samples, vectors = _samples(corpus, encoder)
     if not samples:
         return
-    vectors = vector_array([sample.vector for sample in samples]) if encoder is not None else None
     reasons = _left(corpus, samples)
     reasons = _evaluated(corpus, report, samples, vectors, reasons, encoder)
     stays = [i for i, reason in enumerate(reasons) if not reason]
@@ -31,6 +30,18 @@ def run(corpus: Corpus, report: Report, encoder: Encoder | None) -> None:
     if stays:
         refused += _duplicates(corpus, report, [samples[i] for i in stays], None if vectors is None else vectors[stays])
     corpus.ledger.refuse(UNIQUE, refused)
+
+
+def _samples(corpus: Corpus, encoder: Encoder | None) -> tuple[list[Look], np.ndarray | None]:
+    """Return the samples, and their vectors as (n, dim) float16, which is how they are kept."""
+    if encoder is None:
+        return list(corpus.ledger.looks()), None
+    vectors = np.empty((corpus.ledger.standing(FETCHED), encoder.dim), np.float16)
+    samples = []
+    for i, sample in enumerate(corpus.ledger.looks()):
+        vectors[i] = np.frombuffer(sample.vector, "<f2")
+        samples.append(replace(sample, vector=b""))
+    return samples, vectors[: len(samples)]
 
 
 def _left(corpus: Corpus, samples: Sequence[Look]) -> list[str]:
@@ -52,7 +63,7 @@ def _evaluated(
         found += evaluation.matches(
             [entry.record for entry in entries], sha256=[sample.sha256 for sample in some],
             hashes=np.array([sample.phash for sample in some], np.uint64),
-            vectors=None if vectors is None else vectors[start : start + _AT_ONCE],
+            vectors=None if vectors is None else vectors[start : start + _AT_ONCE].astype(np.float32),
         )  # fmt: skip
         report.work("comparing with evaluations", start + len(some), len(samples))
     return [reason or (f"evaluation: {match}" if match else "") for reason, match in zip(reasons, found, strict=True)]
