@@ -66,6 +66,7 @@ def main() -> None:
         print(
             f"killed {killed} times, then finished: shards, index and list of ids {'identical' if same else 'DIFFER'}"
         )
+        assert same, "a build that was killed came to other bytes"
         print(f"characters translated for the second build: {deepl.used - paid:,} (its own cache)")
         forget(plan, given.work / "killed", server)
 
