@@ -133,7 +133,7 @@ def retry(
 
     with _opened(*_place(plan, out)) as corpus:
         count = forget_failures(corpus, tuple(statuses or ("failed",)))
-    typer.echo(f"{count:,} addresses are asked for again")
+    typer.echo(f"asked for again: {_many(count, 'address')}")
     build(plan, out)
 
 
@@ -217,14 +217,14 @@ def forget(
     with _opened(read, root, folder) as corpus, _report() as report:
         wanted = meant(corpus, what)
         if dry_run:
-            typer.echo(f"{len(wanted.entries):,} samples would go; nothing was written")
+            typer.echo(f"{_many(len(wanted.entries), 'sample')} would go; nothing was written")
             return
         left = take_out(corpus, wanted)
         shards = finish(corpus, report, encoder)
     if not left.samples:
         typer.echo("the corpus had no sample of it; a tombstone keeps it out from now on", err=True)
     typer.echo(
-        f"{left.samples:,} samples, {left.pictures:,} pictures and {left.translations:,} translations are gone; "
+        f"gone: {_many(left.samples, 'sample')}, {_many(left.pictures, 'picture')}, {_many(left.translations, 'translation')}; "
         f"{len(shards.written)} of {shards.shards} shards were written anew"
     )
     places = [path for path in models or (Path("runs"), Path("models")) if path.is_dir()]
@@ -276,4 +276,10 @@ def _show(told: "Statistics", console: Console) -> None:
     if why.row_count:
         console.print(why)
     split = ", ".join(f"{count:,} {name}" for name, count in told.samples.items())
-    console.print(f"{sum(told.samples.values()):,} samples ({split}), {told.captions:,} captions", markup=False)
+    console.print(
+        f"{_many(sum(told.samples.values()), 'sample')} ({split}), {_many(told.captions, 'caption')}", markup=False
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
