@@ -224,7 +224,8 @@ def forget(
     if not left.samples:
         typer.echo("the corpus had no sample of it; a tombstone keeps it out from now on", err=True)
     typer.echo(
-        f"gone: {_many(left.samples, 'sample')}, {_many(left.pictures, 'picture')}, {_many(left.translations, 'translation')}; "
+        f"gone: {_many(left.samples, 'sample')}, {_many(left.pictures, 'picture')}, "
+        f"{_many(left.translations, 'translation')}; "
         f"{len(shards.written)} of {shards.shards} shards were written anew"
     )
     places = [path for path in models or (Path("runs"), Path("models")) if path.is_dir()]
