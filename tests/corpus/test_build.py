@@ -135,6 +135,46 @@ def test_killed_at_any_moment_it_comes_to_the_same_shards(small, tmp_path, pictu
     assert json.loads((tmp_path / "killed/shards/shards.json").read_text())["fingerprint"] == whole.shards.fingerprint
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from clip_italian.corpus.build import build
+from clip_italian.corpus.corpus import Report
+from clip_italian.corpus.plan import read_plan
+path, folder, stage = sys.argv[1:]
+seen = []
+def work(what, done, total):
+    seen.append(what)
+    if seen.count(stage) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+build(read_plan(path), Path(path).parent, Path(folder), text=Path(path).read_text(), report=Report(work, print))
+"""
+
+
+def test_killed_in_each_stage_it_comes_to_the_same_shards(small, tmp_path):
+    expected = small("whole")
+    stages = (
+        "reading wit",
+        "filtering",
+        "fetching",
+        "duplicates by same bytes",
+        "translating",
+        "scoring",
+        "writing shards",
+    )
+    script = KILLED.replace("seen = []", "from clip_italian.corpus.stages import reading, translating, scoring\n"
+                            "reading._BATCH = translating._BATCH = scoring._BATCH = 4\nseen = []")  # fmt: skip
+    for stage in stages:
+        times = script.replace("== 2", "== 1") if stage.startswith("duplicates") or stage == "fetching" else script
+        done = subprocess.run(
+            [sys.executable, "-c", times, tmp_path / "corpus.toml", tmp_path / "killed", stage],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL, (stage, done.stderr)
+    assert small("killed").shards.fingerprint == expected.shards.fingerprint
+    assert made.hashes(tmp_path / "killed" / "shards") == made.hashes(tmp_path / "whole" / "shards")
+
+
 def test_a_full_disk_stops_cleanly_and_the_next_run_goes_on(small, tmp_path):
     expected = small("whole").shards.fingerprint
 

@@ -67,7 +67,7 @@ def _top(told: Statistics, shards: Shards) -> str:
     figures = {
         "samples": sum(told.samples.values()), "captions": told.captions,
         **{f"in {split}": count for split, count in told.samples.items()}, "shards": shards.shards,
-        "have left": told.gone,
+        "tombstones": told.gone,
     }  # fmt: skip
     cells = "".join(f"<div><b>{count:,}</b><span>{escape(name)}</span></div>" for name, count in figures.items())
     return (
