@@ -198,7 +198,7 @@ def test_folder(tmp_path):
     (tmp_path / "foto" / "d.txt").write_text("x" * 6000)
     records, messages = read(Folder(folder="foto", licence="CC0-1.0", attribution="Ada"), tmp_path)
     [record] = records
-    assert (record.key, record.image) == ("mare/a.jpg", "foto/mare/a.jpg")
+    assert (record.key, record.image) == ("foto/mare/a.jpg", "foto/mare/a.jpg")
     assert [c.text for c in record.captions] == ["Il mare", "Una barca"]
     assert (record.licence, record.attribution) == ("CC0-1.0", "Ada")
     assert len(messages) == 3
